@@ -1,0 +1,313 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Batch is input records of one partition, in offset order. Batches are reused:
+// take one from [Claim.NewBatch] and hand it over with [Claim.Deliver].
+type Batch struct {
+	Records []Raw
+	// Bytes is what the records take in memory, roughly: keys, values, headers.
+	Bytes int
+}
+
+// Claim is one partition while this worker owns it. Its source calls Deliver and
+// then Release, both from one goroutine; the claim's own goroutine runs the
+// chain.
+type Claim struct {
+	w    *Worker
+	part Partition
+	task *Task
+
+	ctx      context.Context // the chain's; ends when time is up
+	cancel   context.CancelFunc
+	queue    chan *Batch   // one ahead of the chain
+	wake     chan struct{} // something below has changed
+	stop     chan struct{} // closed: give up after the current record
+	stopping atomic.Bool   // the same, cheap to read
+	finished chan struct{} // closed: the goroutine has returned
+
+	// Written by the claim's goroutine under w.mu's read lock, by the committer
+	// under its write lock.
+	position  int64  // next offset after what was handed to the transaction
+	handed    int64  // number of input records handed to it
+	dirty     bool   // position is not committed
+	epoch     uint64 // of the worker, as of the last rewind
+	gone      bool   // released: nothing of it may be committed any more
+	committed atomic.Int64
+
+	// The goroutine's own.
+	pending   []*Batch // input that is not committed yet: the replay buffer
+	batch     int      // next to process: pending[batch].Records[record]
+	record    int
+	next      int64 // offset after the last finished record
+	fresh     int64 // finished records not handed over
+	tick      uint64
+	slow      bool // records take longer than a commit interval: hand over each at once
+	settledAt int64
+}
+
+var (
+	errReplay  = errors.New("replay")
+	errStopped = errors.New("claim stopped")
+)
+
+// batchRecords is how many records a batch holds at most.
+const batchRecords = 256
+
+// NewBatch returns an empty batch to fill. Keep it to 256 records and about
+// 1 MiB: a batch is what is held in memory beyond the replay buffer.
+func (c *Claim) NewBatch() *Batch { return c.w.batches.Get().(*Batch) }
+
+// Full reports whether a batch should be delivered before more is added.
+func (b *Batch) Full() bool { return len(b.Records) >= batchRecords || b.Bytes >= 1<<20 }
+
+// Deliver hands a batch to the chain. It blocks while the one before is still
+// being processed, and returns false when the claim takes no more: call Release.
+func (c *Claim) Deliver(b *Batch) bool {
+	select {
+	case c.queue <- b:
+		return true
+	case <-c.stop:
+	case <-c.finished:
+	}
+	return false
+}
+
+// Done is closed when the claim takes no more input: its session is over, or the
+// pipeline stops.
+func (c *Claim) Done() <-chan struct{} { return c.stop }
+
+func (c *Claim) run() {
+	defer close(c.finished)
+	if err := c.task.Assigned(c.ctx); err != nil {
+		c.w.fail(err)
+		return
+	}
+	for {
+		var err error
+		select {
+		case <-c.stop:
+			err = c.final()
+		case b := <-c.queue:
+			c.pending = append(c.pending, b)
+			err = c.process()
+		case <-c.wake:
+			err = c.woken()
+		}
+		for errors.Is(err, errReplay) {
+			if err = c.rewind(); err == nil {
+				err = c.process()
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, errStopped), errors.Is(err, errInterrupted), c.ctx.Err() != nil:
+			return
+		default:
+			c.w.fail(err)
+			return
+		}
+	}
+}
+
+// process runs the chain over what is pending and hands over what is finished.
+func (c *Claim) process() error {
+	c.tick = c.w.tick.Load()
+	for c.batch < len(c.pending) {
+		records := c.pending[c.batch].Records
+		slow := false // in this batch
+		for c.record < len(records) {
+			if c.stopping.Load() {
+				return c.final()
+			}
+			r := &records[c.record]
+			if err := c.one(r); err != nil {
+				return errors.Join(err, c.handOver(true))
+			}
+			c.record++
+			c.next = r.Origin.Offset + 1
+			c.fresh++
+			if tick := c.w.tick.Load(); tick != c.tick || c.slow {
+				slow = slow || tick > c.tick+1
+				c.slow = c.slow || slow
+				c.tick = tick
+				if err := c.handOver(true); err != nil {
+					return err
+				}
+			}
+		}
+		c.batch, c.record, c.slow = c.batch+1, 0, slow
+		if err := c.handOver(false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Claim) one(r *Raw) error {
+	if reason := c.w.rejected(r.Origin); reason != nil {
+		return c.task.Reject(c.ctx, r, reason.Topic, reason.Err)
+	}
+	return c.task.Process(c.ctx, r)
+}
+
+// handOver gives outputs and position of the finished records to the open
+// transaction. Stages with state are flushed first, and only when a commit is
+// due, since what they hold back must not be cut into small pieces.
+func (c *Claim) handOver(due bool) error {
+	if c.fresh == 0 {
+		return nil
+	}
+	if c.task.Stateful() {
+		if !due && c.w.room(c.task.counts.inputBytes) {
+			return nil
+		}
+		if err := c.task.BeforeCommit(c.ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.w.take(c); err != nil {
+		return err
+	}
+	c.prune()
+	return nil
+}
+
+// finishedWhileWaiting hands over what stands before a record that waits, so that
+// it does not wait too. It runs inside the chain.
+func (c *Claim) finishedWhileWaiting() {
+	if c.fresh > 0 && !c.task.Stateful() {
+		_ = c.w.take(c) // what this reports is found again by the next handOver
+	}
+}
+
+// final hands over what is finished, as the claim's last act.
+func (c *Claim) final() error {
+	if err := c.handOver(true); err != nil && !errors.Is(err, errReplay) {
+		return err
+	}
+	return errStopped
+}
+
+func (c *Claim) woken() error {
+	if c.w.aborted(c) {
+		return errReplay
+	}
+	c.prune()
+	if c.task.Stateful() {
+		return c.handOver(true)
+	}
+	return nil
+}
+
+// prune drops committed input from the replay buffer.
+func (c *Claim) prune() {
+	committed := c.committed.Load()
+	if committed == c.settledAt {
+		return
+	}
+	c.settledAt = committed
+	c.task.Committed()
+	n := 0
+	for n < c.batch && lastOffset(c.pending[n]) < committed {
+		c.w.recycle(c.pending[n])
+		n++
+	}
+	c.pending = append(c.pending[:0], c.pending[n:]...)
+	c.batch -= n
+}
+
+func lastOffset(b *Batch) int64 { return b.Records[len(b.Records)-1].Origin.Offset }
+
+// rewind goes back to the first record that is not committed.
+func (c *Claim) rewind() error {
+	if err := c.w.rewound(c); err != nil {
+		return err
+	}
+	c.prune()
+	c.task.Aborted()
+	c.task.counts = taskCounts{}
+	c.fresh, c.batch, c.record = 0, 0, 0
+	committed := c.committed.Load()
+	for c.batch < len(c.pending) && lastOffset(c.pending[c.batch]) < committed {
+		c.batch++
+	}
+	if c.batch < len(c.pending) {
+		records := c.pending[c.batch].Records
+		for c.record < len(records) && records[c.record].Origin.Offset < committed {
+			c.record++
+		}
+	}
+	return nil
+}
+
+// Release gives the partition up: the record being processed is finished, what is
+// finished is committed, and the partition is dropped, in this order. When
+// Release returns, nothing of the partition will be committed by this worker any
+// more, so the source may let another have it.
+//
+// A stage that is still busy when half of the time for this is over gets its
+// context cancelled; one that does not heed it is left behind, the pipeline
+// fails with [ErrStuck], and what it was doing is not committed.
+func (c *Claim) Release() {
+	c.halt()
+	if !c.waitFinished() {
+		c.w.drop(c)
+		c.w.fail(&StageError{
+			Pipeline: c.w.p.name, Stage: c.task.runningStage(), Err: ErrStuck,
+			Origin: Origin{Topic: c.part.Topic, Partition: c.part.Partition, Offset: c.w.lastPosition(c)},
+		})
+		return
+	}
+	c.w.drop(c)
+	c.cancel()
+	c.task.Revoked()
+}
+
+func (c *Claim) halt() {
+	if !c.stopping.Swap(true) {
+		close(c.stop)
+	}
+}
+
+// waitFinished waits for the chain's goroutine and reports whether it returned.
+func (c *Claim) waitFinished() bool {
+	budget := c.w.releaseBudget()
+	timer := time.NewTimer(budget / 2)
+	defer timer.Stop()
+	stopping := c.w.stopCtx.Done()
+	if c.w.stopCtx.Err() != nil {
+		stopping = nil
+	}
+	over := c.w.sessionDone()
+	cancelled := false
+	for {
+		select {
+		case <-c.finished:
+			return true
+		case <-over: // nothing of this session can be committed any more
+			over = nil
+			c.cancel()
+		case <-stopping:
+			stopping = nil
+			budget = c.w.releaseBudget()
+			timer.Reset(budget / 2)
+		case <-timer.C:
+			if cancelled {
+				return false
+			}
+			cancelled = true
+			c.cancel()
+			timer.Reset(budget / 4)
+		}
+	}
+}
+
+// String names the partition.
+func (c *Claim) String() string { return fmt.Sprintf("claim of %v", c.part) }

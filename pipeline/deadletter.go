@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// The headers of a dead letter: which pipeline and stage refused the record, why,
+// and where it came from. Numbers are decimal text; the timestamp is the
+// record's, in milliseconds since 1970. Headers of these names that the record
+// already has are replaced; all others are kept in order.
+const (
+	HeaderPipeline  = "leat.pipeline"
+	HeaderStage     = "leat.stage"
+	HeaderError     = "leat.error"
+	HeaderTopic     = "leat.topic"
+	HeaderPartition = "leat.partition"
+	HeaderOffset    = "leat.offset"
+	HeaderTimestamp = "leat.timestamp"
+)
+
+// maxErrorHeader bounds leat.error in bytes, so that a long error does not make
+// the dead letter too large.
+const maxErrorHeader = 2048
+
+// deadLetter stages the raw record for the dead-letter topic.
+func (t *Task) deadLetter(r *Raw, se *StageError) error {
+	o := Output{
+		Topic: t.p.deadLetter, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: r.Origin,
+		Headers: deadLetterHeaders(r, se),
+	}
+	if size := o.Size(); size > t.maxRecord {
+		return &StageError{
+			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
+			Err: fmt.Errorf("%w: %d bytes for topic %q, more than MaxRequestSize (%d); its reason: %w", ErrDeadLetterTooLarge, size, o.Topic, t.maxRecord, se.Err),
+		}
+	}
+	if !t.dead.allow(time.Now()) {
+		return &StageError{
+			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
+			Err: fmt.Errorf("%w (%d); the last one's reason: %w", ErrDeadLetterLimit, t.dead.limit, se.Err),
+		}
+	}
+	t.staged = append(t.staged, o)
+	t.counts.deadLetters++
+	t.dead.count(se.Stage)
+	return nil
+}
+
+func deadLetterHeaders(r *Raw, se *StageError) Headers {
+	h := r.Headers.Del(HeaderPipeline, HeaderStage, HeaderError, HeaderTopic, HeaderPartition, HeaderOffset, HeaderTimestamp)
+	return append(h,
+		Header{HeaderPipeline, []byte(se.Pipeline)},
+		Header{HeaderStage, []byte(se.Stage)},
+		Header{HeaderError, []byte(clip(se.Err.Error(), maxErrorHeader))},
+		Header{HeaderTopic, []byte(r.Origin.Topic)},
+		Header{HeaderPartition, strconv.AppendInt(nil, int64(r.Origin.Partition), 10)},
+		Header{HeaderOffset, strconv.AppendInt(nil, r.Origin.Offset, 10)},
+		Header{HeaderTimestamp, strconv.AppendInt(nil, r.Timestamp.UnixMilli(), 10)},
+	)
+}
+
+// clip cuts s to n bytes at a character's edge.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return strings.ToValidUTF8(s[:n], "\uFFFD")
+}
+
+// deadLetterMeter counts the dead letters of one run, by stage and against the
+// limit per minute. All tasks of the run share it.
+type deadLetterMeter struct {
+	limit int
+
+	mu      sync.Mutex
+	recent  []time.Time // at most limit of them, oldest first
+	byStage map[string]int64
+}
+
+func newDeadLetterMeter(limit int) *deadLetterMeter {
+	return &deadLetterMeter{limit: limit, byStage: map[string]int64{}}
+}
+
+func (m *deadLetterMeter) allow(now time.Time) bool {
+	if m.limit <= 0 {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.recent) > 0 && now.Sub(m.recent[0]) >= time.Minute {
+		m.recent = m.recent[1:]
+	}
+	if len(m.recent) >= m.limit {
+		return false
+	}
+	m.recent = append(m.recent, now)
+	return true
+}
+
+func (m *deadLetterMeter) count(stage string) {
+	m.mu.Lock()
+	m.byStage[stage]++
+	m.mu.Unlock()
+}

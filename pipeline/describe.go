@@ -1,0 +1,92 @@
+package pipeline
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Describe returns the topology as text, one node a line in the order in which
+// they were built, with their consumers indented below. It works on a pipeline
+// that is not valid, too.
+func (p *Pipeline) Describe() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pipeline %s (on error: %v", p.name, p.policy)
+	if p.deadLetter != "" {
+		fmt.Fprintf(&b, ", dead letters to %s", p.deadLetter)
+	}
+	b.WriteString(")\n")
+	for _, n := range p.nodes {
+		switch n.kind {
+		case kindTable:
+			fmt.Fprintf(&b, "table %s\n", n.name)
+		case kindInput:
+			seen := map[*node]bool{}
+			n.describe(&b, "", seen)
+		}
+	}
+	return b.String()
+}
+
+func (n *node) describe(w io.Writer, indent string, seen map[*node]bool) {
+	fmt.Fprintf(w, "%s%s %s", indent, n.label, n.name)
+	if n.kind == kindOutput && !slices.Equal(n.topics, []string{n.name}) {
+		fmt.Fprintf(w, " (%s)", strings.Join(n.topics, ", "))
+	}
+	if n.cfg.hasPolicy {
+		fmt.Fprintf(w, " (on error: %v)", n.cfg.policy)
+	}
+	if seen[n] {
+		fmt.Fprint(w, " (see above)\n")
+		return
+	}
+	fmt.Fprintln(w)
+	seen[n] = true
+	for i, o := range n.ports {
+		for _, c := range o.consumers {
+			next := indent + "  "
+			if len(n.ports) > 1 {
+				fmt.Fprintf(w, "%sbranch %d:\n", next, i+1)
+				next += "  "
+			}
+			c.describe(w, next, seen)
+		}
+	}
+}
+
+// Mermaid returns the topology as a Mermaid flowchart, which Git hosts draw from
+// a code block marked mermaid.
+func (p *Pipeline) Mermaid() string {
+	var b strings.Builder
+	b.WriteString("flowchart TD\n")
+	for _, n := range p.nodes {
+		open, shut := "[", "]"
+		switch n.kind {
+		case kindInput, kindOutput:
+			open, shut = "[(", ")]"
+		case kindTable:
+			open, shut = "[[", "]]"
+		}
+		fmt.Fprintf(&b, "  n%d%s\"%s<br/>%s\"%s\n", n.id, open, mermaidText(n.name), n.label, shut)
+	}
+	for _, n := range p.nodes {
+		for i, o := range n.ports {
+			for _, c := range o.consumers {
+				arrow := "-->"
+				if len(n.ports) > 1 {
+					arrow = fmt.Sprintf("-->|%d|", i+1)
+				}
+				fmt.Fprintf(&b, "  n%d %s n%d\n", n.id, arrow, c.id)
+			}
+		}
+	}
+	if p.deadLetter != "" {
+		fmt.Fprintf(&b, "  dlq[(\"%s<br/>dead letters\")]\n", mermaidText(p.deadLetter))
+	}
+	return b.String()
+}
+
+var mermaidEscape = strings.NewReplacer(`"`, "#quot;", "<", "#lt;", ">", "#gt;", "\n", " ")
+
+func mermaidText(s string) string { return mermaidEscape.Replace(s) }

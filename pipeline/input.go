@@ -1,0 +1,58 @@
+package pipeline
+
+import "context"
+
+// From adds an input: the records of a topic, their values decoded by serde. The
+// input's name, in errors and dead letters, is the topic. A record whose value
+// cannot be decoded is the input's error, and its policy decides.
+func From[T any](p *Pipeline, topic string, serde Serde[T], opts ...StageOption) Stream[T] {
+	n := p.add(&node{name: topic, kind: kindInput, label: "input", topics: []string{topic}, serde: serde, ports: []*port{newPort[T]()}})
+	n.configure(opts)
+	if n.cfg.partitioner != nil || n.cfg.headers != nil {
+		p.mistake("input %q: PartitionBy and AddHeader are options of outputs", topic)
+	}
+	n.instantiate = func(sc *StageContext, next []any) any { return decoder(sc, topic, serde, next[0].(Next[T])) }
+	return Stream[T]{n: n}
+}
+
+func decoder[T any](sc *StageContext, topic string, serde Serde[T], next Next[T]) Next[[]byte] {
+	if serde == nil {
+		return nil // reported by Validate
+	}
+	scratch := new(Record[T])
+	_, nullable := serde.(Nullable)
+	decode := Guard(sc, func(ctx context.Context, raw *Raw) (T, error) {
+		return serde.Decode(ctx, Slot{Topic: topic, Headers: &raw.Headers}, raw.Value)
+	})
+	return func(ctx context.Context, raw *Raw) error {
+		if raw.Value == nil && !nullable {
+			return sc.tombstone()
+		}
+		v, err := decode(ctx, raw)
+		if err != nil {
+			return err
+		}
+		scratch.Key, scratch.Headers, scratch.Timestamp, scratch.Origin = raw.Key, raw.Headers, raw.Timestamp, raw.Origin
+		scratch.Value = v
+		return next(ctx, scratch)
+	}
+}
+
+func (sc *StageContext) tombstone() error {
+	err := sc.Fail(ErrTombstone)
+	if sc.node.cfg.hasTombs {
+		err.(*StageError).policy = sc.node.cfg.tombstones
+	}
+	return err
+}
+
+// Through writes a stream to a topic that exists and reads it back as a new
+// input: it repartitions by key and is a To and a From in one.
+func Through[T any](s Stream[T], topic string, serde Serde[T], opts ...StageOption) Stream[T] {
+	p := s.Pipeline()
+	if p == nil {
+		return Stream[T]{}
+	}
+	To(s, topic, serde, opts...)
+	return From(p, topic, serde)
+}

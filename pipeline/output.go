@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Output is a record on its way to the sink. Its slices are not modified or
+// reused by Leat, so that a sink may keep them.
+type Output struct {
+	Topic string
+	// Key and Value are serialized; nil is null.
+	Key, Value []byte
+	Headers    Headers
+	Timestamp  time.Time
+	// Partitioner chooses the partition; nil means the sink's default.
+	Partitioner Partitioner
+	// Origin is the input record that it comes from.
+	Origin Origin
+}
+
+// Size is an upper bound of what the output takes in a record batch of its own,
+// uncompressed: what Kafka's max.request.size is compared with.
+func (o *Output) Size() int { return recordSize(o.Key, o.Value, o.Headers) }
+
+const (
+	batchOverhead  = 61 // a v2 record batch without records
+	recordOverhead = 21 // longest length, attributes, timestamp and offset deltas, header count
+	varintMax      = 5
+)
+
+func recordSize(key, value []byte, headers Headers) int {
+	n := batchOverhead + recordOverhead + 2*varintMax + len(key) + len(value)
+	for i := range headers {
+		n += 2*varintMax + len(headers[i].Key) + len(headers[i].Value)
+	}
+	return n
+}
+
+// To ends a stream in a topic: the sink writes its records there, with their key,
+// headers and timestamp, encoded by serde. The topic must exist. A stream may end
+// in several topics, and several streams in one.
+func To[T any](s Stream[T], topic string, serde Serde[T], opts ...StageOption) {
+	ToEach(s, topic, func(*Record[T]) string { return topic }, []string{topic}, serde, opts...)
+}
+
+// ToEach ends a stream in a topic chosen for each record, which must be one of
+// topics; any other is the record's error [ErrUnknownTopic]. stages.Route is the
+// usual way to write it.
+func ToEach[T any](s Stream[T], name string, topicOf func(*Record[T]) string, topics []string, serde Serde[T], opts ...StageOption) {
+	if s.n == nil {
+		return
+	}
+	p := s.n.p
+	n := p.add(&node{name: name, kind: kindOutput, label: "output", topics: topics, serde: serde})
+	n.configure(opts)
+	if n.cfg.hasTombs {
+		p.mistake("output %q: Tombstones is an option of inputs", name)
+	}
+	fixed := len(topics) == 1 && topics[0] == name
+	n.instantiate = func(sc *StageContext, _ []any) any {
+		if serde == nil {
+			return nil // reported by Validate
+		}
+		if fixed {
+			return encoder(sc, func(*Record[T]) (string, error) { return name, nil }, serde)
+		}
+		return encoder(sc, func(r *Record[T]) (string, error) {
+			topic := topicOf(r)
+			if !slices.Contains(topics, topic) {
+				return "", fmt.Errorf("%w: %q", ErrUnknownTopic, topic)
+			}
+			return topic, nil
+		}, serde)
+	}
+	s.feed(n)
+}
+
+// encoder stages one output for each record.
+func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), serde Serde[T]) Next[T] {
+	t, part, added := sc.task, sc.node.cfg.partitioner, sc.node.cfg.headers
+	viewer, isViewer := serde.(Viewer[T])
+
+	// encode fills in o, which it shares with the function below, so that Guard
+	// can run it again.
+	var o *Output
+	encode := Guard(sc, func(ctx context.Context, r *Record[T]) ([]byte, error) {
+		topic, err := topicOf(r)
+		if err != nil {
+			return nil, err
+		}
+		o.Topic, o.Key, o.Headers, o.Timestamp, o.Origin = topic, r.Key, r.Headers, r.Timestamp, r.Origin
+		if isViewer {
+			return viewer.View(r.Value), nil
+		}
+		dst := t.arena.open()
+		enc, err := serde.Append(ctx, dst, Slot{Topic: topic, Headers: &o.Headers}, r.Value)
+		if err != nil {
+			return nil, err
+		}
+		return t.arena.close(dst, enc), nil
+	})
+	return func(ctx context.Context, r *Record[T]) error {
+		o = t.reserve()
+		value, err := encode(ctx, r)
+		if err != nil {
+			t.release()
+			return err
+		}
+		o.Value, o.Partitioner = value, part
+		if len(added) > 0 {
+			o.Headers = slices.Concat(o.Headers, added)
+		}
+		if size := o.Size(); size > t.maxRecord {
+			t.release()
+			return sc.Failf("%w: %d bytes for topic %q, more than MaxRequestSize (%d)", ErrTooLarge, size, o.Topic, t.maxRecord)
+		}
+		return nil
+	}
+}

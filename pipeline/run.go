@@ -1,0 +1,299 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// RunOption sets something of one run of a pipeline.
+type RunOption func(*runConfig)
+
+type runConfig struct {
+	guarantee      Guarantee
+	commitInterval time.Duration
+	commitRecords  int64
+	commitBytes    int64
+	stopTimeout    time.Duration
+	startTimeout   time.Duration
+	stats          *Stats
+	logger         *slog.Logger
+	onAssigned     func(Partition)
+	onRevoked      func(Partition)
+	limits         Limits
+}
+
+// The defaults of a run.
+const (
+	// DefaultCommitInterval is Kafka Streams' commit.interval.ms under exactly
+	// once.
+	DefaultCommitInterval = 100 * time.Millisecond
+	// DefaultCommitRecords and DefaultCommitBytes end a transaction before its
+	// interval is over; they bound what is kept in memory for a replay.
+	DefaultCommitRecords = 100_000
+	DefaultCommitBytes   = 32 << 20
+	// DefaultStopTimeout bounds an orderly stop.
+	DefaultStopTimeout = 10 * time.Second
+	// startTimeout bounds the waits for a registry at the start.
+	startTimeout = 30 * time.Second
+)
+
+// Require sets the guarantee that source and sink must be able to give together;
+// Run fails before it starts if they cannot. The default is [ExactlyOnce].
+func Require(g Guarantee) RunOption { return func(c *runConfig) { c.guarantee = g } }
+
+// CommitEvery ends a transaction after an interval, or a number of input records,
+// or a number of bytes (keys and values, input and output), whichever is first. A
+// zero keeps the default of that bound.
+func CommitEvery(interval time.Duration, records int64, bytes int64) RunOption {
+	return func(c *runConfig) {
+		if interval != 0 {
+			c.commitInterval = interval
+		}
+		if records != 0 {
+			c.commitRecords = records
+		}
+		if bytes != 0 {
+			c.commitBytes = bytes
+		}
+	}
+}
+
+// StopWithin bounds an orderly stop: half of the time is for stages to finish
+// their records, the rest for the last commit. The default is 10 seconds.
+func StopWithin(d time.Duration) RunOption { return func(c *runConfig) { c.stopTimeout = d } }
+
+// Observe makes the run's counters readable through s.
+func Observe(s *Stats) RunOption { return func(c *runConfig) { c.stats = s } }
+
+// Logger sets where sessions, aborts and recoveries are logged, never records.
+// The default is slog.Default().
+func Logger(l *slog.Logger) RunOption { return func(c *runConfig) { c.logger = l } }
+
+// OnAssigned and OnRevoked call f for each partition when this worker has
+// received it, and when it has given it up and all of it is committed. f must not
+// block: it holds up the partition.
+func OnAssigned(f func(Partition)) RunOption { return func(c *runConfig) { c.onAssigned = f } }
+
+// OnRevoked: see [OnAssigned].
+func OnRevoked(f func(Partition)) RunOption { return func(c *runConfig) { c.onRevoked = f } }
+
+func newRunConfig(opts []RunOption) (*runConfig, error) {
+	c := &runConfig{
+		commitInterval: DefaultCommitInterval, commitRecords: DefaultCommitRecords, commitBytes: DefaultCommitBytes,
+		stopTimeout: DefaultStopTimeout, startTimeout: startTimeout,
+	}
+	for _, o := range opts {
+		o(c)
+	}
+	if c.stats == nil {
+		c.stats = new(Stats)
+	}
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	var bad []error
+	if c.commitInterval <= 0 || c.commitRecords <= 0 || c.commitBytes <= 0 {
+		bad = append(bad, errors.New("CommitEvery: interval, records and bytes must be positive"))
+	}
+	if c.stopTimeout <= 0 {
+		bad = append(bad, errors.New("StopWithin must be positive"))
+	}
+	if c.guarantee > AtLeastOnce {
+		bad = append(bad, fmt.Errorf("Require: no such guarantee (%d)", c.guarantee))
+	}
+	return c, invalid("run", bad)
+}
+
+// Run runs a pipeline from source to sink until ctx ends or something fails that
+// it cannot get over. It validates the pipeline, opens both ends, checks that
+// together they can give the guarantee, prepares the serdes and loads the tables,
+// in this order, and only then reads input.
+//
+// When ctx ends, the pipeline stops in order: records in progress are finished,
+// what is finished is committed, and Run returns nil. If that takes longer than
+// StopWithin, it returns [ErrStopTimeout]. Otherwise it returns the error that
+// stopped it, wrapped; a record's is a *[StageError].
+func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...RunOption) error {
+	cfg, err := newRunConfig(opts)
+	if err != nil {
+		return err
+	}
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	stopCtx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+
+	r := &run{p: p, source: source, sink: sink, cfg: cfg, spec: Spec{
+		Pipeline: p.name, Guarantee: cfg.guarantee, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs(),
+	}}
+	maxRecord, err := r.open(stopCtx)
+	defer r.close()
+	if err != nil {
+		return r.outcome(ctx, err)
+	}
+	if err := r.prepare(stopCtx); err != nil {
+		return r.outcome(ctx, err)
+	}
+
+	w := newWorker(p, sink, cfg)
+	r.w = w
+	w.stopCtx, w.stopCause, w.hard, w.maxRecord = stopCtx, stop, hard, maxRecord
+	done := make(chan error, 1)
+	go func() { done <- r.work(stopCtx, w) }()
+
+	select {
+	case err = <-done:
+	case <-stopCtx.Done():
+		deadline := time.NewTimer(cfg.stopTimeout)
+		defer deadline.Stop()
+		select {
+		case err = <-done:
+		case <-deadline.C:
+			kill()
+			return errors.Join(r.outcome(ctx, nil), fmt.Errorf("pipeline %q: %w (%v)", p.name, ErrStopTimeout, cfg.stopTimeout))
+		}
+	}
+	return r.outcome(ctx, err)
+}
+
+// run is the state of one Run.
+type run struct {
+	p      *Pipeline
+	source Source
+	sink   Sink
+	cfg    *runConfig
+	spec   Spec
+	opened []func() error
+	w      *Worker
+}
+
+// open opens both ends and checks what they can promise together.
+func (r *run) open(ctx context.Context) (maxRecord int, err error) {
+	if _, ok := r.sink.(TransactionalSink); r.cfg.guarantee == ExactlyOnce && !ok {
+		return 0, fmt.Errorf("pipeline %q: %w: exactly once needs a sink with transactions, %T has none; use pipeline.Require(pipeline.AtLeastOnce)", r.p.name, ErrGuarantee, r.sink)
+	}
+	if _, ok := r.source.(TableSource); len(r.p.tables) > 0 && !ok {
+		return 0, fmt.Errorf("pipeline %q: %w: %T cannot read tables", r.p.name, ErrInvalid, r.source)
+	}
+	r.opened = append(r.opened, r.source.Close)
+	from, err := r.source.Open(ctx, r.spec)
+	if err != nil {
+		return 0, fmt.Errorf("pipeline %q: source: %w", r.p.name, err)
+	}
+	r.opened = append(r.opened, r.sink.Close)
+	to, err := r.sink.Open(ctx, r.spec)
+	if err != nil {
+		return 0, fmt.Errorf("pipeline %q: sink: %w", r.p.name, err)
+	}
+	if r.cfg.guarantee == ExactlyOnce {
+		switch {
+		case from.Guarantee != ExactlyOnce || to.Guarantee != ExactlyOnce:
+			return 0, fmt.Errorf("pipeline %q: %w: the source gives %v, the sink %v", r.p.name, ErrGuarantee, from.Guarantee, to.Guarantee)
+		case from.Cluster != to.Cluster:
+			return 0, fmt.Errorf("pipeline %q: %w: a transaction covers one cluster, the source reads %q and the sink writes %q", r.p.name, ErrGuarantee, from.Cluster, to.Cluster)
+		}
+	}
+	r.cfg.limits = Limits{
+		Transaction: shorter(from.Limits.Transaction, to.Limits.Transaction),
+		Rebalance:   shorter(from.Limits.Rebalance, to.Limits.Rebalance),
+	}
+	return to.MaxRecordSize, r.p.validate(r.cfg.limits)
+}
+
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+// prepare lets the serdes do their first look-ups.
+func (r *run) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.startTimeout)
+	defer cancel()
+	for _, n := range r.p.nodes {
+		prep, ok := n.serde.(Preparer)
+		if !ok {
+			continue
+		}
+		for _, topic := range n.topics {
+			if err := prepareSlot(ctx, prep, Slot{Topic: topic}, n.kind == kindOutput); err != nil {
+				return fmt.Errorf("pipeline %q, %s %q: %w", r.p.name, n.label, n.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func prepareSlot(ctx context.Context, prep Preparer, at Slot, encode bool) error {
+	for try := 0; ; try++ {
+		err := prep.Prepare(ctx, at, encode)
+		if err == nil || !IsRetriable(err) || !sleep(ctx, Backoff{}.Wait(try)) {
+			return err
+		}
+	}
+}
+
+// work loads the tables, then runs the source, and returns when all of its
+// goroutines have.
+func (r *run) work(ctx context.Context, w *Worker) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	helpers, cancel := context.WithCancel(w.hard)
+	defer cancel()
+	if err := r.loadTables(ctx, helpers, w, &wg); err != nil {
+		return err
+	}
+	wg.Go(func() { w.commitLoop(helpers) })
+	return r.source.Run(ctx, w)
+}
+
+// loadTables starts to follow the tables and returns when all are loaded.
+func (r *run) loadTables(ctx, helpers context.Context, w *Worker, wg *sync.WaitGroup) error {
+	loaded := make(chan struct{}, len(r.p.tables))
+	for _, t := range r.p.tables {
+		t.fresh()
+		wg.Go(func() {
+			apply := func(ctx context.Context, rec *Raw) error { return w.applyToTable(ctx, t, rec) }
+			err := r.source.(TableSource).Follow(helpers, t.topicName(), apply, func() { loaded <- struct{}{} })
+			if err != nil && helpers.Err() == nil {
+				w.fail(fmt.Errorf("pipeline %q, table %q: %w", r.p.name, t.topicName(), err))
+			}
+		})
+	}
+	for range r.p.tables {
+		select {
+		case <-loaded:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (r *run) close() {
+	for i := len(r.opened) - 1; i >= 0; i-- {
+		if err := r.opened[i](); err != nil {
+			r.cfg.logger.Warn("close", "pipeline", r.p.name, "error", err)
+		}
+	}
+}
+
+// outcome is what Run returns: the worker's failure if there is one, nil if the
+// caller ended the run, else err.
+func (r *run) outcome(ctx context.Context, err error) error {
+	switch {
+	case r.w != nil && r.w.failure.Load() != nil:
+		return *r.w.failure.Load()
+	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))):
+		return nil
+	}
+	return err
+}

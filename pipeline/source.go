@@ -1,0 +1,96 @@
+package pipeline
+
+import "context"
+
+// Guarantee is what a pipeline promises about its outputs.
+type Guarantee uint8
+
+const (
+	// ExactlyOnce is the default: outputs and input positions are committed in
+	// one transaction, and readers with isolation.level=read_committed see each
+	// output once.
+	ExactlyOnce Guarantee = iota
+	// AtLeastOnce commits a position after every output before it was
+	// acknowledged. A failure may repeat outputs; none is lost.
+	AtLeastOnce
+)
+
+// String returns the guarantee as flags and logs spell it.
+func (g Guarantee) String() string {
+	if g == AtLeastOnce {
+		return "at-least-once"
+	}
+	return "exactly-once"
+}
+
+// Terms are what one end of a pipeline can keep, known once it is open.
+type Terms struct {
+	// Guarantee is the strongest one that this end supports.
+	Guarantee Guarantee
+	// Cluster identifies where it stores its data. A transaction covers one
+	// cluster: exactly once needs the same at both ends.
+	Cluster string
+	// Limits are the time-outs of this end, for Validate.
+	Limits Limits
+	// MaxRecordSize bounds one output in bytes, uncompressed; 0 sets no bound.
+	MaxRecordSize int
+}
+
+// Spec tells a source and a sink what the pipeline needs of them.
+type Spec struct {
+	// Pipeline is the pipeline's name.
+	Pipeline string
+	// Guarantee is the one that was asked for.
+	Guarantee Guarantee
+	// Inputs, Tables and Outputs are topics, sorted.
+	Inputs, Tables, Outputs []string
+}
+
+// Source delivers input records. Run calls Open once, then Run on one goroutine,
+// and Close at the end.
+type Source interface {
+	// Open connects and checks what can be checked: that the topics exist and
+	// that the addresses answer. It returns within seconds.
+	Open(ctx context.Context, spec Spec) (Terms, error)
+
+	// Run delivers partitions and their records to w until ctx ends, then gives
+	// everything up in order and returns nil. It returns an error only for what
+	// it cannot get over by itself. For each session it calls, in this order,
+	// w.Ready before it fetches the committed positions, w.Begin, w.Claim for
+	// each partition (from any goroutine), and w.End when all claims are
+	// released.
+	Run(ctx context.Context, w *Worker) error
+
+	// Close releases connections. It is called once, after Run has returned or
+	// has been given up, and returns within seconds.
+	Close() error
+}
+
+// TableSource is a [Source] that can read tables.
+type TableSource interface {
+	// Follow reads all of a topic from its beginning, outside any group and only
+	// what is committed, and calls apply for each record, in order within a
+	// partition and on one goroutine. It calls loaded once, when apply has
+	// returned for everything up to the ends as of the call, and goes on until
+	// ctx ends. An error of apply ends it.
+	Follow(ctx context.Context, topic string, apply func(context.Context, *Raw) error, loaded func()) error
+}
+
+// Session is one membership of a source: while it lasts, its claims are owned by
+// this worker and no other.
+type Session interface {
+	// Group returns the group metadata as of now: member id and generation may
+	// change inside a session.
+	Group() GroupMetadata
+	// CommitOffsets commits positions outside any transaction, for AtLeastOnce.
+	CommitOffsets(ctx context.Context, offsets []Offset) error
+}
+
+// GroupMetadata identifies the member on whose behalf positions are committed in
+// a transaction (KIP-447), so that one that lost its partitions cannot.
+type GroupMetadata struct {
+	Group      string
+	Member     string
+	Instance   string // group.instance.id, or ""
+	Generation int32
+}

@@ -1,0 +1,243 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Stage is one step of a chain, and the way to write a new kind of one; package
+// stages has the usual kinds. It is called once for each task, when the task's
+// chain is compiled, and returns the function that runs for each record. What it
+// allocates then (a scratch record, a buffer, state) belongs to that task and
+// needs no lock.
+//
+// The returned function is called from one goroutine at a time. It must
+// announce user code with sc.Enter, wrap its own errors with sc.Fail, and return
+// errors of next untouched.
+type Stage[In, Out any] func(sc *StageContext, next Next[Out]) Next[In]
+
+// Apply appends a stage to a stream. kind is a word for the drawing, such as
+// "map"; the name must be unique in the pipeline.
+func Apply[In, Out any](s Stream[In], kind, name string, stage Stage[In, Out], opts ...StageOption) Stream[Out] {
+	n := s.attach(kind, name, opts, func(sc *StageContext, next []any) any {
+		return stage(sc, next[0].(Next[Out]))
+	}, newPort[Out]())
+	return Stream[Out]{n: n}
+}
+
+// Apply2 appends a stage with two outgoing streams.
+func Apply2[In, A, B any](s Stream[In], kind, name string,
+	stage func(sc *StageContext, a Next[A], b Next[B]) Next[In], opts ...StageOption,
+) (Stream[A], Stream[B]) {
+	n := s.attach(kind, name, opts, func(sc *StageContext, next []any) any {
+		return stage(sc, next[0].(Next[A]), next[1].(Next[B]))
+	}, newPort[A](), newPort[B]())
+	return Stream[A]{n: n}, Stream[B]{n: n, port: 1}
+}
+
+// Join makes one stream of several. Records keep their order within each.
+func Join[T any](name string, streams ...Stream[T]) Stream[T] {
+	var n *node
+	for _, s := range streams {
+		switch {
+		case s.n == nil:
+		case n == nil:
+			n = s.attach("merge", name, nil, func(_ *StageContext, next []any) any { return next[0] }, newPort[T]())
+		case n.p != s.n.p:
+			n.p.mistake("stage %q merges streams of pipelines %q and %q; merge streams of one pipeline", name, n.p.name, s.n.p.name)
+		default:
+			s.feed(n)
+		}
+	}
+	return Stream[T]{n: n}
+}
+
+func (s Stream[T]) attach(label, name string, opts []StageOption, inst func(*StageContext, []any) any, ports ...*port) *node {
+	if s.n == nil {
+		s.n = New("").add(&node{ports: []*port{newPort[T]()}}) // goes nowhere; keeps the caller's types
+		s.port = 0
+	}
+	n := s.n.p.add(&node{name: name, kind: kindStage, label: label, ports: ports, instantiate: inst})
+	n.configure(opts)
+	if n.cfg.hasTombs {
+		n.p.mistake("stage %q: Tombstones is an option of inputs", name)
+	}
+	if n.cfg.partitioner != nil || n.cfg.headers != nil {
+		n.p.mistake("stage %q: PartitionBy and AddHeader are options of outputs", name)
+	}
+	s.feed(n)
+	return n
+}
+
+func (n *node) configure(opts []StageOption) {
+	for _, o := range opts {
+		o.applyStage(&n.cfg)
+	}
+	for _, p := range []Policy{n.cfg.policy, n.cfg.tombstones} {
+		if err := p.validate(); err != nil {
+			n.p.mistake("stage %q: %w", n.name, err)
+		}
+	}
+	if n.cfg.timeout < 0 {
+		n.p.mistake("stage %q: Timeout must not be negative", n.name)
+	}
+}
+
+// StageContext is a stage's view of the task that it is compiled into.
+type StageContext struct {
+	task *Task
+	node *node
+	id   int32
+}
+
+// Name returns the stage's name.
+func (sc *StageContext) Name() string { return sc.node.name }
+
+// Partition returns the input partition whose records the task processes.
+func (sc *StageContext) Partition() Partition { return sc.task.partition }
+
+// Enter says that user code of this stage runs next, so that a panic or a
+// deadline can be laid at the right door. It costs one store.
+func (sc *StageContext) Enter() { sc.task.running = sc.id }
+
+// Fail makes err the stage's error for the current record; nil stays nil. An
+// error that has a stage already is returned as it is.
+func (sc *StageContext) Fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	if se, ok := errors.AsType[*StageError](err); ok && se.Pipeline == sc.node.p.name {
+		return err
+	}
+	return &StageError{
+		Pipeline: sc.node.p.name, Stage: sc.node.name, Origin: sc.task.current.Origin, Err: err, policy: sc.node.policy(),
+	}
+}
+
+// Failf is Fail with a formatted error.
+func (sc *StageContext) Failf(format string, args ...any) error {
+	return sc.Fail(fmt.Errorf(format, args...))
+}
+
+// Hook registers state hooks. Call it while the chain is compiled.
+func (sc *StageContext) Hook(h Hooks) { sc.task.hooks = append(sc.task.hooks, stageHooks{sc, h}) }
+
+// Hooks let a stage with state take part in the commit protocol. All are called
+// on the goroutine that runs the task's chain, never during a record. Any may be
+// nil.
+//
+// State must be put back to what it was at the last Committed in Aborted, or
+// replay drops or doubles records.
+type Hooks struct {
+	// Assigned is called once, before the first record.
+	Assigned func(ctx context.Context) error
+	// BeforeCommit is called before the outputs and the position of everything
+	// processed so far are handed to the transaction. It may put out records
+	// that it held back.
+	BeforeCommit func(ctx context.Context) error
+	// Committed is called when a transaction has committed all that was handed
+	// over before.
+	Committed func()
+	// Aborted is called when what was handed over since the last Committed will
+	// be replayed.
+	Aborted func()
+	// Revoked is called once, when the partition is given up.
+	Revoked func()
+}
+
+type stageHooks struct {
+	sc *StageContext
+	Hooks
+}
+
+// Guard returns fn under the stage's policy: it is tried again as Retry says,
+// and without limit while its error is marked [Retriable]; each try gets the
+// stage's Timeout. With none of these set, and unless the error asks for it, a
+// call costs one store more than fn. Errors come back as the stage's.
+func Guard[In, Out any](sc *StageContext, fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
+	g := &guard{sc: sc, retries: sc.node.policy().retries, backoff: sc.node.policy().backoff, timeout: sc.node.cfg.timeout}
+	if g.timeout == 0 {
+		return func(ctx context.Context, in In) (Out, error) {
+			sc.Enter()
+			out, err := fn(ctx, in)
+			if err == nil {
+				return out, nil
+			}
+			return guardRetry(ctx, g, fn, in, err)
+		}
+	}
+	timed := func(ctx context.Context, in In) (Out, error) {
+		ctx, cancel := context.WithTimeout(ctx, g.timeout)
+		defer cancel()
+		return fn(ctx, in)
+	}
+	return func(ctx context.Context, in In) (Out, error) {
+		sc.Enter()
+		out, err := timed(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		return guardRetry(ctx, g, timed, in, err)
+	}
+}
+
+// guardRetry runs fn again, after it has failed with err, for as long as the
+// policy has it.
+func guardRetry[In, Out any](ctx context.Context, g *guard, fn func(context.Context, In) (Out, error), in In, err error) (out Out, _ error) {
+	var n attempts
+	for err != nil {
+		if err = g.again(ctx, &n, err); err != nil {
+			return out, err
+		}
+		g.sc.Enter()
+		out, err = fn(ctx, in)
+	}
+	return out, nil
+}
+
+// attempts counts the tries that Retry allows apart from the waits for what is
+// retriable, which have no limit and use up none of them.
+type attempts struct{ tries, waits int }
+
+type guard struct {
+	sc      *StageContext
+	retries int
+	backoff Backoff
+	timeout time.Duration
+}
+
+// unlimitedBackoff is the wait for what is retriable.
+var unlimitedBackoff = Backoff{Initial: 100 * time.Millisecond, Max: 5 * time.Second}
+
+// again waits before the next try and returns nil, or returns the stage's final
+// error.
+func (g *guard) again(ctx context.Context, n *attempts, err error) error {
+	var wait time.Duration
+	switch {
+	case ctx.Err() != nil:
+		return g.sc.Fail(err)
+	case IsRetriable(err):
+		wait = unlimitedBackoff.Wait(n.waits)
+		n.waits++
+		g.sc.task.waiting(g.sc, err)
+	case IsFatal(err) || n.tries >= g.retries:
+		return g.sc.Fail(err)
+	default:
+		wait = g.backoff.Wait(n.tries)
+		n.tries++
+		g.sc.task.waiting(g.sc, nil)
+	}
+	defer g.sc.task.waited()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-g.sc.task.stop:
+		return errInterrupted
+	case <-ctx.Done():
+		return g.sc.Fail(err)
+	}
+}

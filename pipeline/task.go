@@ -1,0 +1,336 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+)
+
+// Task is a pipeline's graph compiled into one call chain for one input
+// partition. It is not safe for concurrent use: whoever owns the partition's
+// goroutine owns the task, its stages' state and its staged outputs.
+//
+// [Run] makes and drives tasks by itself. They are exported for other engines
+// and for tests.
+type Task struct {
+	p         *Pipeline
+	partition Partition
+	chain     Handler
+	hooks     []stageHooks
+	nodes     []*node // by StageContext id
+
+	current *Raw  // the record being processed
+	running int32 // id of the stage whose code runs
+	mark    int   // outputs below it belong to finished records
+	staged  []Output
+	arena   arena
+
+	maxRecord int
+	dead      *deadLetterMeter
+	onWait    func(stage string, err error)
+	onWaited  func()
+	stop      <-chan struct{}
+	counts    taskCounts
+}
+
+type taskCounts struct {
+	records, outputs, deadLetters, skipped int64
+	inputBytes, outputBytes                int64
+}
+
+// TaskConfig is what a task needs to know of its surroundings. The zero value
+// works.
+type TaskConfig struct {
+	// MaxRecordSize bounds one output, uncompressed, in bytes. 0 means no limit.
+	MaxRecordSize int
+	// Stop, when closed, ends the waits of stages that try again.
+	Stop <-chan struct{}
+
+	dead     *deadLetterMeter
+	onWait   func(stage string, err error)
+	onWaited func()
+}
+
+// Compile makes the task for one partition of one of the pipeline's input
+// topics. It fails if the pipeline is not valid or has no such input.
+func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	input := p.input(partition.Topic)
+	if input == nil {
+		return nil, fmt.Errorf("%w: pipeline %q has no input topic %q", ErrInvalid, p.name, partition.Topic)
+	}
+	t := &Task{
+		p: p, partition: partition, dead: cfg.dead, onWait: cfg.onWait, onWaited: cfg.onWaited, stop: cfg.Stop,
+		maxRecord: cfg.MaxRecordSize, running: -1,
+	}
+	if t.maxRecord == 0 {
+		t.maxRecord = math.MaxInt
+	}
+	if t.dead == nil {
+		t.dead = newDeadLetterMeter(p.deadLetterRate)
+	}
+	entry := t.compile(input, map[*node]any{}).(Next[[]byte])
+	t.chain = func(ctx context.Context, r *Raw) error {
+		t.staged = t.staged[:t.mark] // a middleware may run the chain again
+		err := entry(ctx, r)
+		t.running = -1 // a middleware's code is no stage's
+		return err
+	}
+	for i := len(p.mids) - 1; i >= 0; i-- {
+		t.chain = p.mids[i](t.chain)
+	}
+	return t, nil
+}
+
+func (p *Pipeline) input(topic string) *node {
+	for _, n := range p.nodes {
+		if n.kind == kindInput && n.topics[0] == topic {
+			return n
+		}
+	}
+	return nil
+}
+
+// compile instantiates a node after everything below it. A node that several
+// streams feed is one instance, with one state.
+func (t *Task) compile(n *node, made map[*node]any) any {
+	if e, ok := made[n]; ok {
+		return e
+	}
+	next := make([]any, len(n.ports))
+	for i, o := range n.ports {
+		entries := make([]any, len(o.consumers))
+		for j, c := range o.consumers {
+			entries[j] = t.compile(c, made)
+		}
+		next[i] = o.join(entries)
+	}
+	sc := &StageContext{task: t, node: n, id: int32(len(t.nodes))}
+	t.nodes = append(t.nodes, n)
+	e := n.instantiate(sc, next)
+	made[n] = e
+	return e
+}
+
+// Partition returns the input partition that the task is for.
+func (t *Task) Partition() Partition { return t.partition }
+
+// Process runs one input record through the chain. The record's outputs are
+// staged behind those of earlier ones. If the chain fails, they are dropped, and
+// the policy of the failing stage decides: a dead letter takes their place, the
+// record is skipped, or Process returns the error, a *[StageError], and the
+// pipeline must stop. If ctx has ended, the record was not processed and Process
+// returns ctx's error.
+func (t *Task) Process(ctx context.Context, r *Raw) error {
+	t.current, t.mark = r, len(t.staged)
+	if err := t.call(ctx, r); err != nil {
+		if err = t.settle(ctx, r, err); err != nil {
+			return err
+		}
+		t.mark = len(t.staged) // a dead letter is counted as one, not as an output
+	} else {
+		t.keep()
+	}
+	t.done(r)
+	return nil
+}
+
+// Reject applies the policy to a record that the sink refused: nothing of its
+// chain is run.
+func (t *Task) Reject(ctx context.Context, r *Raw, stage string, reason error) error {
+	t.current, t.mark = r, len(t.staged)
+	se := &StageError{Pipeline: t.p.name, Stage: stage, Origin: r.Origin, Err: reason, policy: t.p.policy}
+	if err := t.settle(ctx, r, se); err != nil {
+		return err
+	}
+	t.mark = len(t.staged)
+	t.done(r)
+	return nil
+}
+
+func (t *Task) done(r *Raw) {
+	t.counts.records++
+	t.counts.inputBytes += int64(len(r.Key) + len(r.Value))
+}
+
+// call runs the chain and turns a panic into the error of the stage that ran.
+func (t *Task) call(ctx context.Context, r *Raw) (err error) {
+	returned := false
+	t.running = -1
+	defer func() {
+		if returned {
+			return
+		}
+		pe := &PanicError{Value: recover(), Stack: debug.Stack()}
+		err = &StageError{Pipeline: t.p.name, Stage: t.stageName(t.running), Origin: r.Origin, Err: pe, policy: t.stagePolicy(t.running)}
+	}()
+	err = t.chain(ctx, r)
+	returned = true
+	return err
+}
+
+// settle decides what becomes of a record whose chain has failed.
+func (t *Task) settle(ctx context.Context, r *Raw, err error) error {
+	t.staged = t.staged[:t.mark]
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, errInterrupted) {
+		return err
+	}
+	se, ok := errors.AsType[*StageError](err)
+	if !ok { // a middleware's own
+		se = &StageError{Pipeline: t.p.name, Stage: "middleware", Origin: r.Origin, Err: err, policy: t.p.policy}
+	}
+	if IsFatal(err) {
+		return se
+	}
+	switch se.policy.action {
+	case actionSkip:
+		t.counts.skipped++
+		return nil
+	case actionDeadLetter:
+		return t.deadLetter(r, se)
+	default:
+		return se
+	}
+}
+
+// errInterrupted says that a record was given up in the middle because its
+// partition is: it is neither done nor wrong.
+var errInterrupted = errors.New("interrupted")
+
+// reserve stages an output that the caller fills in: a copy of its 170 bytes less
+// than appending one. The slot may hold an older output.
+func (t *Task) reserve() *Output {
+	n := len(t.staged)
+	if n < cap(t.staged) {
+		t.staged = t.staged[:n+1]
+	} else {
+		t.staged = append(t.staged, Output{})
+	}
+	return &t.staged[n]
+}
+
+// release gives back the output reserved last.
+func (t *Task) release() { t.staged = t.staged[:len(t.staged)-1] }
+
+// keep makes what is staged an output of finished records.
+func (t *Task) keep() {
+	for i := t.mark; i < len(t.staged); i++ {
+		t.counts.outputBytes += int64(len(t.staged[i].Key) + len(t.staged[i].Value))
+	}
+	t.counts.outputs += int64(len(t.staged) - t.mark)
+	t.mark = len(t.staged)
+}
+
+// Outputs returns what is staged for finished records. The slice is valid until
+// the next call of Process or Clear; what its elements refer to may be kept.
+func (t *Task) Outputs() []Output { return t.staged[:t.mark] }
+
+// Clear forgets what Outputs returned: it has been handed over.
+func (t *Task) Clear() {
+	n := copy(t.staged, t.staged[t.mark:]) // of a record in progress, if any
+	clear(t.staged[n:])
+	t.staged, t.mark = t.staged[:n], 0
+}
+
+// Stateful reports whether a stage of the chain has registered [Hooks].
+func (t *Task) Stateful() bool { return len(t.hooks) > 0 }
+
+// Assigned calls the stages' Assigned hooks.
+func (t *Task) Assigned(ctx context.Context) error {
+	return t.each(ctx, func(h *Hooks) func(context.Context) error { return h.Assigned })
+}
+
+// BeforeCommit calls the stages' BeforeCommit hooks, upstream stages first; what
+// they put out is staged.
+func (t *Task) BeforeCommit(ctx context.Context) error {
+	err := t.each(ctx, func(h *Hooks) func(context.Context) error { return h.BeforeCommit })
+	t.keep()
+	return err
+}
+
+func (t *Task) each(ctx context.Context, pick func(*Hooks) func(context.Context) error) error {
+	for i := len(t.hooks) - 1; i >= 0; i-- { // compiled from the outputs up
+		h := &t.hooks[i]
+		if fn := pick(&h.Hooks); fn != nil {
+			if err := t.hook(ctx, h.sc, fn); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Task) hook(ctx context.Context, sc *StageContext, fn func(context.Context) error) (err error) {
+	if t.current == nil {
+		t.current = &Raw{Origin: Origin{Topic: t.partition.Topic, Partition: t.partition.Partition, Offset: -1}}
+	}
+	sc.Enter()
+	defer func() {
+		if v := recover(); v != nil {
+			err = sc.Fail(&PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	return sc.Fail(fn(ctx))
+}
+
+// Committed calls the stages' Committed hooks.
+func (t *Task) Committed() { t.notify(func(h *Hooks) func() { return h.Committed }) }
+
+// Aborted drops the staged outputs and calls the stages' Aborted hooks.
+func (t *Task) Aborted() {
+	clear(t.staged)
+	t.staged, t.mark = t.staged[:0], 0
+	t.notify(func(h *Hooks) func() { return h.Aborted })
+}
+
+// Revoked calls the stages' Revoked hooks.
+func (t *Task) Revoked() { t.notify(func(h *Hooks) func() { return h.Revoked }) }
+
+func (t *Task) notify(pick func(*Hooks) func()) {
+	for i := len(t.hooks) - 1; i >= 0; i-- {
+		if fn := pick(&t.hooks[i].Hooks); fn != nil {
+			t.hooks[i].sc.Enter()
+			fn()
+		}
+	}
+}
+
+func (t *Task) stageName(id int32) string {
+	if id < 0 || int(id) >= len(t.nodes) {
+		return "middleware"
+	}
+	return t.nodes[id].name
+}
+
+func (t *Task) stagePolicy(id int32) Policy {
+	if id < 0 || int(id) >= len(t.nodes) {
+		return t.p.policy
+	}
+	return t.nodes[id].policy()
+}
+
+// runningStage names the stage whose code runs, for whoever waits for it. It
+// reads one aligned word that the chain's goroutine stores without
+// synchronization: making that store atomic would cost more than a trivial stage.
+//
+//go:norace
+func (t *Task) runningStage() string { return t.stageName(t.running) }
+
+func (t *Task) waiting(sc *StageContext, err error) {
+	if t.onWait != nil {
+		t.onWait(sc.node.name, err)
+	}
+}
+
+func (t *Task) waited() {
+	if t.onWaited != nil {
+		t.onWaited()
+	}
+}
