@@ -1,0 +1,100 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/pipeline"
+)
+
+// Visible reports whether a read_committed reader at offset from would still be
+// given a record before offset to. Control records, records of aborted
+// transactions and what compaction removed take up offsets too: a reader whose
+// last record is 7 may be done although the end is 9, and sarama's consumers do
+// not show it.
+func (c *Client) Visible(ctx context.Context, part pipeline.Partition, from, to int64) (visible bool, err error) {
+	err = c.atLeader(ctx, part, func(b *sarama.Broker) error {
+		at, maxBytes := from, int32(1<<20)
+		for at < to {
+			block, err := fetch(b, part, at, maxBytes)
+			if err != nil {
+				return err
+			}
+			next := int64(-1)
+			if visible, next = scan(block, at, to); visible {
+				return nil
+			}
+			switch {
+			case next > at:
+				at = next
+			case block.Partial: // not even one batch fitted
+				maxBytes *= 2
+			default: // nothing but the hole that compaction left
+				return nil
+			}
+		}
+		return nil
+	})
+	return visible, err
+}
+
+func fetch(b *sarama.Broker, part pipeline.Partition, at int64, maxBytes int32) (*sarama.FetchResponseBlock, error) {
+	req := &sarama.FetchRequest{Version: 11, MaxWaitTime: 100, MinBytes: 1, MaxBytes: maxBytes, Isolation: sarama.ReadCommitted, SessionEpoch: -1}
+	req.AddBlock(part.Topic, part.Partition, at, maxBytes, -1)
+	resp, err := b.Fetch(req)
+	if err != nil {
+		return nil, err
+	}
+	block := resp.GetBlock(part.Topic, part.Partition)
+	switch {
+	case block == nil:
+		return nil, errNoAnswer
+	case block.Err != sarama.ErrNoError:
+		return nil, block.Err
+	}
+	return block, nil
+}
+
+// scan looks for a visible record in a block, in [from, to), and returns the
+// offset after the last batch.
+func scan(block *sarama.FetchResponseBlock, from, to int64) (visible bool, next int64) {
+	next = -1
+	aborting := map[int64]bool{} // producers within an aborted transaction
+	pending := block.AbortedTransactions
+	for _, set := range block.RecordsSet {
+		batch := set.RecordBatch
+		if batch == nil { // message format v0 or v1: no transactions
+			for _, m := range set.MsgSet.Messages {
+				if m.Offset >= from && m.Offset < to {
+					return true, 0
+				}
+				next = max(next, m.Offset+1)
+			}
+			continue
+		}
+		last := batch.FirstOffset + int64(batch.LastOffsetDelta)
+		for i := 0; i < len(pending); {
+			if pending[i].FirstOffset <= last {
+				aborting[pending[i].ProducerID] = true
+				pending = append(pending[:i:i], pending[i+1:]...)
+				continue
+			}
+			i++
+		}
+		next = max(next, last+1)
+		if batch.Control {
+			delete(aborting, batch.ProducerID)
+			continue
+		}
+		if batch.IsTransactional && aborting[batch.ProducerID] {
+			continue
+		}
+		for _, r := range batch.Records {
+			if o := batch.FirstOffset + r.OffsetDelta; o >= from && o < to {
+				return true, 0
+			}
+		}
+	}
+	return false, next
+}

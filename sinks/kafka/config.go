@@ -1,0 +1,247 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/pipeline"
+	kafkasource "github.com/leat-stream/leat/sources/kafka"
+)
+
+// The settings that sources/kafka defines, so that most users import only this
+// package.
+type (
+	// SASL are the credentials of every connection.
+	SASL = kafkasource.SASL
+	// Assignment is how partitions are shared between workers.
+	Assignment = kafkasource.Assignment
+	// Start says where to begin without a committed position.
+	Start = kafkasource.Start
+)
+
+// See the package sources/kafka.
+const (
+	CooperativeSticky = kafkasource.CooperativeSticky
+	Range             = kafkasource.Range
+	RoundRobin        = kafkasource.RoundRobin
+)
+
+// Where to begin in partitions without a committed position.
+var (
+	// Earliest begins at the beginning; it is the zero value.
+	Earliest = kafkasource.Earliest
+	// Latest begins with what comes.
+	Latest = kafkasource.Latest
+)
+
+// StartAt begins with the first record of time t or later.
+func StartAt(t time.Time) Start { return kafkasource.StartAt(t) }
+
+// Config configures [Run]. Brokers is required; every other field's zero value
+// means its default, and together they mean exactly once.
+type Config struct {
+	// Brokers are the bootstrap addresses, host:port. Kafka: bootstrap.servers.
+	Brokers []string
+	// ClientID is Kafka's client.id. Default: leat.
+	ClientID string
+	// TLS, if not nil, encrypts every connection.
+	TLS *tls.Config
+	// SASL, if its mechanism is not empty, authenticates every connection.
+	SASL SASL
+
+	// Delivery is the guarantee. Default: pipeline.ExactlyOnce.
+	Delivery pipeline.Guarantee
+	// Group is the consumer group, Kafka's group.id. Default: the pipeline's name.
+	Group string
+	// Instance names this worker among those of its group. It becomes a static
+	// member (Kafka: group.instance.id) with a transactional id of its own that
+	// is the same after a restart, so that what it left open is ended at once.
+	// No two workers may run under one name at the same time. Default: a dynamic
+	// member with a random name.
+	Instance string
+	// Application is the first part of the transactional id. Default: leat. The
+	// id is application-group-instance-slot.
+	Application string
+
+	// CommitInterval ends a transaction. Kafka Streams: commit.interval.ms.
+	// Default: 100 ms.
+	CommitInterval time.Duration
+	// CommitRecords ends a transaction early after so many input records.
+	// Default: 100,000.
+	CommitRecords int64
+	// CommitBytes ends a transaction early after so many bytes of keys and
+	// values, input and output together; it bounds the memory for a replay.
+	// Default: 32 MiB.
+	CommitBytes int64
+
+	// Start is where to begin without a committed position. Kafka:
+	// auto.offset.reset. Default: Earliest.
+	Start Start
+	// ResetOutOfRange goes on from Start when a committed position is no longer
+	// in the log. The default is to fail: records have been lost.
+	ResetOutOfRange bool
+	// Assignment is how partitions are shared. Kafka:
+	// partition.assignment.strategy. Default: CooperativeSticky.
+	Assignment Assignment
+	// SessionTimeout is how long the broker waits for a sign of life. Kafka:
+	// session.timeout.ms. Default: 45 s.
+	SessionTimeout time.Duration
+	// HeartbeatInterval is the time between signs of life. Kafka:
+	// heartbeat.interval.ms. Default: 3 s, at most a third of SessionTimeout.
+	HeartbeatInterval time.Duration
+	// RebalanceTimeout is how long a rebalance waits for this worker. Kafka:
+	// max.poll.interval.ms. Default: 60 s.
+	RebalanceTimeout time.Duration
+	// FetchMaxBytes bounds one fetch of one partition. Kafka:
+	// max.partition.fetch.bytes. Default: 1 MiB.
+	FetchMaxBytes int
+	// LeaveGroup makes a static member leave the group at its end.
+	LeaveGroup bool
+	// UntilEnd ends Run when the group's committed positions have reached, on
+	// every input partition, the ends as of this worker's start.
+	UntilEnd bool
+
+	// Producer holds what concerns the producer.
+	Producer ProducerConfig
+
+	// StopTimeout bounds an orderly stop. Default: 10 s.
+	StopTimeout time.Duration
+	// Stats, if not nil, makes the counters readable.
+	Stats *pipeline.Stats
+	// Logger is where sessions, aborts and retries are logged, never records.
+	// Default: slog.Default().
+	Logger *slog.Logger
+	// OnAssigned and OnRevoked are called for each partition received, and
+	// given up after its last commit. They must not block.
+	OnAssigned, OnRevoked func(pipeline.Partition)
+}
+
+// ProducerConfig configures the producer. The zero value means the defaults.
+type ProducerConfig struct {
+	// Compression compresses whole batches. Kafka: compression.type. Default:
+	// LZ4.
+	Compression Compression
+	// Linger is how long a batch waits for more records. Kafka: linger.ms.
+	// Default: 5 ms; NoLinger sends at once.
+	Linger time.Duration
+	// MaxRequestSize bounds one record, uncompressed, in bytes. Kafka:
+	// max.request.size. Default: 1 MiB.
+	MaxRequestSize int
+	// TransactionTimeout is how long the broker keeps an open transaction of a
+	// worker that is gone. Kafka: transaction.timeout.ms. Default: 15 s, and at
+	// least three times CommitInterval.
+	TransactionTimeout time.Duration
+	// DeliveryTimeout bounds the retries of a batch. Kafka: delivery.timeout.ms.
+	// Default: 120 s.
+	DeliveryTimeout time.Duration
+}
+
+// NoLinger is the Linger that sends batches at once.
+const NoLinger time.Duration = -1
+
+// Compression is a codec for batches.
+type Compression uint8
+
+// The codecs. LZ4 costs little and is the default; Zstd compresses best.
+const (
+	LZ4 Compression = iota
+	NoCompression
+	Snappy
+	Gzip
+	Zstd
+)
+
+const (
+	defaultLinger             = 5 * time.Millisecond
+	defaultMaxRequestSize     = 1 << 20
+	defaultTransactionTimeout = 15 * time.Second
+	defaultDeliveryTimeout    = 120 * time.Second
+	defaultApplication        = "leat"
+)
+
+func (c ProducerConfig) withDefaults(commitInterval time.Duration) ProducerConfig {
+	switch c.Linger {
+	case 0:
+		c.Linger = defaultLinger
+	case NoLinger:
+		c.Linger = 0
+	}
+	if c.MaxRequestSize == 0 {
+		c.MaxRequestSize = defaultMaxRequestSize
+	}
+	if c.TransactionTimeout == 0 {
+		c.TransactionTimeout = max(defaultTransactionTimeout, 3*commitInterval)
+	}
+	if c.DeliveryTimeout == 0 {
+		c.DeliveryTimeout = defaultDeliveryTimeout
+	}
+	return c
+}
+
+func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
+	report := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
+	if c.Compression > Zstd {
+		report("Producer.Compression: %d is not known", c.Compression)
+	}
+	if c.Linger < 0 && c.Linger != NoLinger {
+		report("Producer.Linger must not be negative; NoLinger sends at once")
+	}
+	if c.MaxRequestSize < 0 {
+		report("Producer.MaxRequestSize must not be negative")
+	}
+	if c.DeliveryTimeout < 0 {
+		report("Producer.DeliveryTimeout must not be negative")
+	}
+	if c.TransactionTimeout < 0 {
+		report("Producer.TransactionTimeout must not be negative")
+	}
+	if c.TransactionTimeout > 0 && c.TransactionTimeout < 3*commitInterval {
+		report("Producer.TransactionTimeout: %v is less than three times CommitInterval (%v); slow commits would be aborted", c.TransactionTimeout, commitInterval)
+	}
+	return bad
+}
+
+// Validate reports every mistake at once.
+func (c Config) Validate() error {
+	var bad []error
+	bad = append(bad, c.source().Validate())
+	interval := c.CommitInterval
+	if interval == 0 {
+		interval = pipeline.DefaultCommitInterval
+	}
+	bad = append(bad, c.Producer.mistakes(interval)...)
+	if c.CommitInterval < 0 || c.CommitRecords < 0 || c.CommitBytes < 0 {
+		bad = append(bad, errors.New("CommitInterval, CommitRecords and CommitBytes must not be negative"))
+	}
+	if c.StopTimeout < 0 {
+		bad = append(bad, errors.New("StopTimeout must not be negative"))
+	}
+	if c.Delivery > pipeline.AtLeastOnce {
+		bad = append(bad, fmt.Errorf("Delivery: no such guarantee (%d)", c.Delivery))
+	}
+	if err := errors.Join(bad...); err != nil {
+		return fmt.Errorf("%w: kafka.Config:\n%w", pipeline.ErrInvalid, err)
+	}
+	return nil
+}
+
+func (c Config) source() kafkasource.Config {
+	return kafkasource.Config{
+		Brokers: c.Brokers, ClientID: c.ClientID, TLS: c.TLS, SASL: c.SASL,
+		Group: c.Group, Instance: c.Instance, Start: c.Start, ResetOutOfRange: c.ResetOutOfRange, Assignment: c.Assignment,
+		SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval, RebalanceTimeout: c.RebalanceTimeout,
+		FetchMaxBytes: c.FetchMaxBytes, LeaveGroup: c.LeaveGroup, UntilEnd: c.UntilEnd, Logger: c.Logger,
+	}
+}
+
+func (c Config) cluster() cluster.Config {
+	id := c.ClientID
+	if id == "" {
+		id = "leat"
+	}
+	return cluster.Config{Brokers: c.Brokers, ClientID: id, TLS: c.TLS, SASL: c.SASL}
+}

@@ -1,0 +1,54 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/leat-stream/leat/pipeline"
+)
+
+// ErrPartition is the error of a record whose partitioner returned a partition
+// that its topic does not have.
+var ErrPartition = errors.New("partition does not exist")
+
+// partition chooses the partition of an output: by its partitioner if it has one,
+// by the hash of its key, or, without a key, the next one in turn.
+func (t *topic) partition(o *pipeline.Output) (int32, error) {
+	p := pipeline.AnyPartition
+	switch {
+	case o.Partitioner != nil:
+		p = o.Partitioner.Partition(o.Topic, o.Key, o.Value, t.partitions)
+	case o.Key != nil:
+		p = hashPartition(o.Key, t.partitions)
+	}
+	if p == pipeline.AnyPartition {
+		return t.spread(), nil
+	}
+	if p < 0 || p >= t.partitions {
+		return 0, fmt.Errorf("%w: the partitioner chose %d of topic %q, which has %d", ErrPartition, p, o.Topic, t.partitions)
+	}
+	return p, nil
+}
+
+// stickyRun is how many records without a key go to one partition in a row, so
+// that batches fill.
+const stickyRun = 64
+
+func (t *topic) spread() int32 {
+	return int32((t.next.Add(1) - 1) / stickyRun % uint32(t.partitions))
+}
+
+// HashKey is the default partitioner: murmur2 of the key, as Java's producer
+// computes it, so that topics written by both stay co-partitioned. Records
+// without a key are spread.
+var HashKey pipeline.Partitioner = pipeline.PartitionerFunc(func(_ string, key, _ []byte, partitions int32) int32 {
+	if key == nil {
+		return pipeline.AnyPartition
+	}
+	return hashPartition(key, partitions)
+})
+
+// hashPartition is BuiltInPartitioner.partitionForKey of Kafka's Java client.
+func hashPartition(key []byte, partitions int32) int32 {
+	return int32(murmur2(key)&0x7fffffff) % partitions
+}

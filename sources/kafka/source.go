@@ -1,0 +1,190 @@
+package kafkasource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/pipeline"
+)
+
+// Source reads topics as one member of a consumer group. It is a
+// [pipeline.Source] and a [pipeline.TableSource], for one run.
+type Source struct {
+	cfg    Config
+	spec   pipeline.Spec
+	client *cluster.Client
+	parts  []pipeline.Partition // of the inputs
+	ends   map[pipeline.Partition]int64
+
+	mu   sync.Mutex
+	last pipeline.GroupMetadata // as of the latest session
+}
+
+// New returns a source. It connects when it is opened.
+func New(cfg Config) *Source { return &Source{cfg: cfg} }
+
+// Open connects with few retries and checks that the topics exist.
+func (s *Source) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, error) {
+	if err := s.cfg.Validate(); err != nil {
+		return pipeline.Terms{}, err
+	}
+	s.cfg, s.spec = s.cfg.withDefaults(spec.Pipeline), spec
+	client, err := cluster.Open(ctx, s.cfg.cluster())
+	if err != nil {
+		return pipeline.Terms{}, err
+	}
+	s.client = client
+	counts, err := client.Partitions(ctx, slices.Concat(spec.Inputs, spec.Tables))
+	if err != nil {
+		return pipeline.Terms{}, err
+	}
+	for _, topic := range spec.Inputs {
+		for p := range counts[topic] {
+			s.parts = append(s.parts, pipeline.Partition{Topic: topic, Partition: p})
+		}
+	}
+	if s.cfg.UntilEnd {
+		if s.ends, err = client.Offsets(ctx, spec.Inputs, cluster.Latest); err != nil {
+			return pipeline.Terms{}, err
+		}
+	}
+	return pipeline.Terms{
+		Guarantee: pipeline.ExactlyOnce, Cluster: client.ID(), Limits: pipeline.Limits{Rebalance: s.cfg.RebalanceTimeout},
+	}, nil
+}
+
+// Close releases the connections.
+func (s *Source) Close() error {
+	if s.client == nil {
+		return nil
+	}
+	return s.client.Close()
+}
+
+// Run joins the group and delivers until ctx ends, or until the end if UntilEnd
+// is set.
+func (s *Source) Run(ctx context.Context, w *pipeline.Worker) error {
+	if err := s.pinStart(ctx); err != nil {
+		return err
+	}
+	if s.cfg.UntilEnd {
+		return s.runUntilEnd(ctx, w)
+	}
+	return s.run(ctx, w)
+}
+
+func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
+	conns := new(connections)
+	conf := s.sarama(conns)
+	group, err := sarama.NewConsumerGroup(s.cfg.Brokers, s.cfg.Group, conf)
+	if err != nil {
+		return fmt.Errorf("group %q: %w", s.cfg.Group, err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	h := &handler{s: s, w: w, fail: cancel}
+	var drained sync.WaitGroup
+	drained.Go(func() { h.watch(group.Errors()) })
+	defer func() {
+		conns.killWhenIdle(h) // a join under way would hold Close up
+		_ = group.Close()
+		drained.Wait()
+		s.leave()
+	}()
+	stopKill := context.AfterFunc(ctx, func() { conns.killWhenIdle(h) })
+	defer stopKill()
+
+	for try := 0; ; try++ {
+		if err := w.Ready(ctx); err != nil {
+			return err
+		}
+		began := h.sessions.Load()
+		err := group.Consume(ctx, s.spec.Inputs, h)
+		if ctx.Err() != nil {
+			return h.outcome(ctx)
+		}
+		if isFatal(err) {
+			return pipeline.Fatal(fmt.Errorf("group %q: %w", s.cfg.Group, err))
+		}
+		if h.sessions.Load() != began {
+			try = 0
+		}
+		if err != nil {
+			s.cfg.Logger.Warn("consumer group: trying again", "group", s.cfg.Group, "error", err)
+		}
+		select {
+		case <-time.After(pipeline.Backoff{Initial: 50 * time.Millisecond}.Wait(try)):
+		case <-ctx.Done():
+			return h.outcome(ctx)
+		}
+	}
+}
+
+// sarama returns the configuration of the group's own client. Its retry budget is
+// large: a rebalance that outlasts it would start the next one.
+func (s *Source) sarama(conns *connections) *sarama.Config {
+	c := s.cfg.cluster().Sarama()
+	conns.install(c)
+	c.Metadata.Retry.Max = 200
+	c.Consumer.Return.Errors = true
+	c.Consumer.Offsets.AutoCommit.Enable = false
+	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	if s.cfg.Start.latest {
+		c.Consumer.Offsets.Initial = sarama.OffsetNewest
+	}
+	c.Consumer.IsolationLevel = sarama.ReadCommitted // of the offset fetch, too
+	c.Consumer.Fetch.Default = int32(s.cfg.FetchMaxBytes)
+	c.Consumer.MaxProcessingTime = time.Second
+	g := &c.Consumer.Group
+	g.Session.Timeout, g.Heartbeat.Interval = s.cfg.SessionTimeout, s.cfg.HeartbeatInterval
+	g.Rebalance.Timeout = s.cfg.RebalanceTimeout
+	g.Rebalance.Retry.Backoff = 250 * time.Millisecond
+	g.InstanceId = s.cfg.Instance
+	g.ResetInvalidOffsets = s.cfg.ResetOutOfRange
+	g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{s.cfg.Assignment.strategy()}
+	return c
+}
+
+func (a Assignment) strategy() sarama.BalanceStrategy {
+	switch a {
+	case Range:
+		return sarama.NewBalanceStrategyRange()
+	case RoundRobin:
+		return sarama.NewBalanceStrategyRoundRobin()
+	default:
+		return sarama.NewBalanceStrategyCooperativeSticky()
+	}
+}
+
+// leave makes a static member leave if that is wished. sarama never does.
+func (s *Source) leave() {
+	if !s.cfg.LeaveGroup {
+		return
+	}
+	s.mu.Lock()
+	group := s.last
+	s.mu.Unlock()
+	if group.Group == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := s.client.Leave(ctx, group); err != nil {
+		s.cfg.Logger.Warn("leaving the group", "group", group.Group, "error", err)
+	}
+}
+
+// isFatal tells errors of the group that joining again does not cure.
+func isFatal(err error) bool {
+	return cluster.IsAuth(err) || slices.ContainsFunc([]error{
+		sarama.ErrUnsupportedVersion, sarama.ErrInvalidSessionTimeout, sarama.ErrInconsistentGroupProtocol,
+		sarama.ErrInvalidGroupId, sarama.ErrGroupMaxSizeReached, sarama.ErrFencedInstancedId,
+	}, func(e error) bool { return errors.Is(err, e) })
+}
