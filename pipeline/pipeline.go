@@ -9,7 +9,8 @@ import (
 // New, [From], [Table], the stages and [To], and is data: building starts nothing.
 //
 // Build it on one goroutine. Once built it is not changed any more and may be
-// validated, described and run any number of times, also concurrently.
+// validated, described and run any number of times, also concurrently unless it
+// has tables: these belong to one run at a time.
 type Pipeline struct {
 	name   string
 	nodes  []*node

@@ -259,8 +259,11 @@ func (r *run) work(ctx context.Context, w *Worker) error {
 func (r *run) loadTables(ctx, helpers context.Context, w *Worker, wg *sync.WaitGroup) error {
 	loaded := make(chan struct{}, len(r.p.tables))
 	for _, t := range r.p.tables {
-		t.fresh()
+		if err := t.acquire(); err != nil {
+			return fmt.Errorf("pipeline %q: %w", r.p.name, err)
+		}
 		wg.Go(func() {
+			defer t.release()
 			apply := func(ctx context.Context, rec *Raw) error { return w.applyToTable(ctx, t, rec) }
 			err := r.source.(TableSource).Follow(helpers, t.topicName(), apply, func() { loaded <- struct{}{} })
 			if err != nil && helpers.Err() == nil {

@@ -83,6 +83,8 @@ type Session interface {
 	// change inside a session.
 	Group() GroupMetadata
 	// CommitOffsets commits positions outside any transaction, for AtLeastOnce.
+	// An error marked with Retriable, such as for a rebalance under way, leaves
+	// them to the next commit.
 	CommitOffsets(ctx context.Context, offsets []Offset) error
 }
 

@@ -18,6 +18,7 @@ import (
 // and a replay may see newer entries.
 type GlobalTable[K comparable, V any] struct {
 	topic string
+	inUse atomic.Bool
 	state atomic.Pointer[tableState[K, V]]
 }
 
@@ -31,8 +32,9 @@ type tableState[K comparable, V any] struct {
 // tableNode is a GlobalTable without its types.
 type tableNode interface {
 	topicName() string
-	// fresh forgets everything before a load.
-	fresh()
+	// acquire empties the table for a load; it fails while another run has it.
+	acquire() error
+	release()
 	// apply takes one entry of the topic.
 	apply(ctx context.Context, r *Raw) error
 	stats() (entries int, bytes int64)
@@ -93,7 +95,15 @@ func (t *GlobalTable[K, V]) reset() {
 
 func (t *typedTable[K, V]) topicName() string { return t.topic }
 func (t *typedTable[K, V]) node() *node       { return t.n }
-func (t *typedTable[K, V]) fresh()            { t.reset() }
+func (t *typedTable[K, V]) release()          { t.inUse.Store(false) }
+
+func (t *typedTable[K, V]) acquire() error {
+	if !t.inUse.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: table %q is in use by another run of this pipeline value; build one for each worker", ErrInvalid, t.topic)
+	}
+	t.reset()
+	return nil
+}
 
 func (t *typedTable[K, V]) stats() (int, int64) {
 	s := t.state.Load()

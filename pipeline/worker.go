@@ -326,6 +326,10 @@ func (w *Worker) commitLocked() {
 	} else {
 		op, err = w.commitAcknowledged(offsets)
 	}
+	if w.tx == nil && IsRetriable(err) && w.stopCtx.Err() == nil {
+		w.log.Debug("offsets not committed yet", "error", err)
+		return
+	}
 	if err != nil {
 		w.failedLocked(op, err)
 		return
@@ -400,6 +404,9 @@ func (w *Worker) failedLocked(op string, err error) {
 		return
 	}
 	w.reject(err)
+	if w.stopCtx.Err() != nil { // there will be no replay in this run
+		w.fail(fmt.Errorf("pipeline %q: stopped without its last commit, whose input is processed again at the next start: %s: %w", w.p.name, op, err))
+	}
 	switch v := verdictOf(err); {
 	case IsFatal(err):
 		w.endSession("")

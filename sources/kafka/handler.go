@@ -167,5 +167,9 @@ func (s *session) Group() pipeline.GroupMetadata {
 // CommitOffsets commits on a connection of its own: the group's may be in a long
 // poll.
 func (s *session) CommitOffsets(ctx context.Context, offsets []pipeline.Offset) error {
-	return s.s.client.Commit(ctx, s.Group(), offsets)
+	err := s.s.client.Commit(ctx, s.Group(), offsets)
+	if errors.Is(err, sarama.ErrRebalanceInProgress) || errors.Is(err, sarama.ErrIllegalGeneration) {
+		return pipeline.Retriable(err) // if the membership is lost, sarama ends the session
+	}
+	return err
 }
