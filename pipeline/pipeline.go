@@ -147,7 +147,6 @@ type node struct {
 	// instantiate returns the node's Next[In], given its ports' Next[Out].
 	instantiate func(sc *StageContext, next []any) any
 	feeds       int // number of streams that feed it
-	decode      func(t *Task, next any) func(*Task) error
 }
 
 // port is where one stream leaves a node.
@@ -162,7 +161,7 @@ func join[T any](entries []any) any {
 	if len(entries) == 1 {
 		return entries[0]
 	}
-	return fanOut(entries2[T](entries))
+	return fanOut(nexts[T](entries))
 }
 
 func (p *Pipeline) add(n *node) *node {

@@ -73,12 +73,12 @@ func Observe(s *Stats) RunOption { return func(c *runConfig) { c.stats = s } }
 // The default is slog.Default().
 func Logger(l *slog.Logger) RunOption { return func(c *runConfig) { c.logger = l } }
 
-// OnAssigned and OnRevoked call f for each partition when this worker has
-// received it, and when it has given it up and all of it is committed. f must not
+// OnAssigned calls f for each partition that this worker receives. f must not
 // block: it holds up the partition.
 func OnAssigned(f func(Partition)) RunOption { return func(c *runConfig) { c.onAssigned = f } }
 
-// OnRevoked: see [OnAssigned].
+// OnRevoked calls f for each partition that this worker has given up, after its
+// last commit. f must not block: it holds up the partition.
 func OnRevoked(f func(Partition)) RunOption { return func(c *runConfig) { c.onRevoked = f } }
 
 func newRunConfig(opts []RunOption) (*runConfig, error) {
@@ -142,7 +142,7 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 		return r.outcome(ctx, err)
 	}
 
-	w := newWorker(p, sink, cfg)
+	w := newWorker(p, source, sink, cfg)
 	r.w = w
 	w.stopCtx, w.stopCause, w.hard, w.maxRecord = stopCtx, stop, hard, maxRecord
 	done := make(chan error, 1)

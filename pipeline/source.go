@@ -76,6 +76,14 @@ type TableSource interface {
 	Follow(ctx context.Context, topic string, apply func(context.Context, *Raw) error, loaded func()) error
 }
 
+// TableLagger is a [TableSource] that knows how far its tables are behind.
+type TableLagger interface {
+	// TableLag returns how many offsets of the topic have not been applied yet.
+	// Control records count until the next record after them has come. It is
+	// false if the topic is not followed.
+	TableLag(topic string) (lag int64, ok bool)
+}
+
 // Session is one membership of a source: while it lasts, its claims are owned by
 // this worker and no other.
 type Session interface {

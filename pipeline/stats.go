@@ -22,6 +22,7 @@ type Stats struct {
 	dead   *deadLetterMeter
 	tables []tableNode
 	claims func() []Partition
+	lag    TableLagger // or nil
 }
 
 // Snapshot is the state of a [Stats] at one time. Counters count from the start
@@ -58,6 +59,9 @@ type TableStats struct {
 	Entries int
 	// Bytes is the sum of the serialized keys and values.
 	Bytes int64
+	// Lag is how many offsets the table is behind its topic; -1 if the source
+	// does not know.
+	Lag int64
 }
 
 // Snapshot returns the counters as of now. It takes locks for a moment and
@@ -75,7 +79,7 @@ func (s *Stats) Snapshot() Snapshot {
 		out.LastCommit = time.Unix(0, ns)
 	}
 	s.mu.Lock()
-	dead, tables, claims := s.dead, s.tables, s.claims
+	dead, tables, claims, lagger := s.dead, s.tables, s.claims, s.lag
 	s.mu.Unlock()
 	if dead != nil {
 		dead.mu.Lock()
@@ -84,7 +88,13 @@ func (s *Stats) Snapshot() Snapshot {
 	}
 	for _, t := range tables {
 		n, bytes := t.stats()
-		out.Tables[t.topicName()] = TableStats{n, bytes}
+		lag := int64(-1)
+		if lagger != nil {
+			if l, ok := lagger.TableLag(t.topicName()); ok {
+				lag = l
+			}
+		}
+		out.Tables[t.topicName()] = TableStats{Entries: n, Bytes: bytes, Lag: lag}
 	}
 	if claims != nil {
 		out.Partitions = claims()
@@ -92,9 +102,10 @@ func (s *Stats) Snapshot() Snapshot {
 	return out
 }
 
-func (s *Stats) attach(dead *deadLetterMeter, tables []tableNode, claims func() []Partition) {
+func (s *Stats) attach(dead *deadLetterMeter, tables []tableNode, claims func() []Partition, source Source) {
 	s.mu.Lock()
 	s.dead, s.tables, s.claims = dead, tables, claims
+	s.lag, _ = source.(TableLagger)
 	s.mu.Unlock()
 }
 

@@ -30,7 +30,7 @@ func (s Stream[T]) feed(n *node) {
 // stage already.
 type Next[T any] func(ctx context.Context, r *Record[T]) error
 
-func entries2[T any](entries []any) []Next[T] {
+func nexts[T any](entries []any) []Next[T] {
 	out := make([]Next[T], len(entries))
 	for i, e := range entries {
 		out[i] = e.(Next[T])

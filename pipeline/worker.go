@@ -56,7 +56,7 @@ type Worker struct {
 	side        []Output // dead letters of tables, for the next transaction
 }
 
-func newWorker(p *Pipeline, sink Sink, cfg *runConfig) *Worker {
+func newWorker(p *Pipeline, source Source, sink Sink, cfg *runConfig) *Worker {
 	w := &Worker{
 		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate),
 		kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
@@ -68,7 +68,7 @@ func newWorker(p *Pipeline, sink Sink, cfg *runConfig) *Worker {
 		w.tx = sink.(TransactionalSink)
 		w.needInit = true
 	}
-	cfg.stats.attach(w.dead, p.tables, w.partitions)
+	cfg.stats.attach(w.dead, p.tables, w.partitions, source)
 	return w
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -25,6 +26,7 @@ type Source struct {
 
 	mu   sync.Mutex
 	last pipeline.GroupMetadata // as of the latest session
+	lags map[string]*atomic.Int64
 }
 
 // New returns a source. It connects when it is opened.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -28,7 +29,10 @@ func (s *Source) Follow(ctx context.Context, topic string, apply func(context.Co
 	if err != nil {
 		return fmt.Errorf("topic %q: %w", topic, err)
 	}
-	f := &follower{s: s, ends: ends, at: map[pipeline.Partition]int64{}, apply: apply, loaded: loaded, records: make(chan *sarama.ConsumerMessage)}
+	f := &follower{
+		s: s, ends: ends, at: map[pipeline.Partition]int64{}, apply: apply, loaded: loaded,
+		records: make(chan *sarama.ConsumerMessage), parts: map[pipeline.Partition]sarama.PartitionConsumer{}, lag: s.lagOf(topic),
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer func() {
 		cancel(nil)
@@ -45,6 +49,7 @@ func (s *Source) Follow(ctx context.Context, topic string, apply func(context.Co
 		if err != nil {
 			return fmt.Errorf("%v: %w", part, err)
 		}
+		f.parts[part] = pc
 		f.read(ctx, cancel, pc, part)
 	}
 	return f.run(ctx)
@@ -59,6 +64,37 @@ type follower struct {
 	loaded  func()
 	records chan *sarama.ConsumerMessage
 	readers sync.WaitGroup
+	parts   map[pipeline.Partition]sarama.PartitionConsumer
+	lag     *atomic.Int64
+}
+
+// TableLag returns how many offsets of a table's topic have not been applied.
+func (s *Source) TableLag(topic string) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lag := s.lags[topic]
+	if lag == nil {
+		return 0, false
+	}
+	return lag.Load(), true
+}
+
+func (s *Source) lagOf(topic string) *atomic.Int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lags == nil {
+		s.lags = map[string]*atomic.Int64{}
+	}
+	s.lags[topic] = new(atomic.Int64)
+	return s.lags[topic]
+}
+
+func (f *follower) measureLag() {
+	var lag int64
+	for part, pc := range f.parts {
+		lag += max(0, pc.HighWaterMarkOffset()-f.at[part])
+	}
+	f.lag.Store(lag)
 }
 
 func (f *follower) read(ctx context.Context, fail context.CancelCauseFunc, pc sarama.PartitionConsumer, part pipeline.Partition) {
@@ -89,11 +125,8 @@ func (f *follower) run(ctx context.Context) error {
 	keys := internTable{}
 	t := time.NewTicker(endPoll)
 	defer t.Stop()
-	tick := t.C
 	b := &pipeline.Batch{}
-	if f.atEnd(ctx, false) {
-		tick = nil
-	}
+	loaded := f.atEnd(ctx, false)
 	for idle := false; ; {
 		select {
 		case <-ctx.Done():
@@ -107,12 +140,13 @@ func (f *follower) run(ctx context.Context) error {
 			}
 			part := pipeline.Partition{Topic: m.Topic, Partition: m.Partition}
 			f.at[part] = m.Offset + 1
-			if end, left := f.ends[part]; left && m.Offset+1 >= end && f.atEnd(ctx, false) {
-				tick = nil
+			if end, left := f.ends[part]; left && m.Offset+1 >= end {
+				loaded = f.atEnd(ctx, false)
 			}
-		case <-tick:
-			if f.atEnd(ctx, idle) {
-				tick = nil
+		case <-t.C:
+			f.measureLag()
+			if !loaded {
+				loaded = f.atEnd(ctx, idle)
 			}
 			idle = true
 		}
