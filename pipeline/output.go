@@ -83,40 +83,40 @@ func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), 
 	t, part, added := sc.task, sc.node.cfg.partitioner, sc.node.cfg.headers
 	viewer, isViewer := serde.(Viewer[T])
 
-	// encode fills in o, which it shares with the function below, so that Guard
-	// can run it again.
-	var o *Output
-	encode := Guard(sc, func(ctx context.Context, r *Record[T]) ([]byte, error) {
-		topic, err := topicOf(r)
-		if err != nil {
+	// encode leaves topic and headers to the function below, so that Guard can
+	// run it again. It must not hold a place in the task's outputs: those before
+	// it are handed over while it waits.
+	var topic string
+	var headers Headers
+	encode := Guard(sc, func(ctx context.Context, r *Record[T]) (value []byte, err error) {
+		if topic, err = topicOf(r); err != nil {
 			return nil, err
 		}
-		o.Topic, o.Key, o.Headers, o.Timestamp, o.Origin = topic, r.Key, r.Headers, r.Timestamp, r.Origin
+		headers = r.Headers
 		if isViewer {
 			return viewer.View(r.Value), nil
 		}
 		dst := t.arena.open()
-		enc, err := serde.Append(ctx, dst, Slot{Topic: topic, Headers: &o.Headers}, r.Value)
+		enc, err := serde.Append(ctx, dst, Slot{Topic: topic, Headers: &headers}, r.Value)
 		if err != nil {
 			return nil, err
 		}
 		return t.arena.close(dst, enc), nil
 	})
 	return func(ctx context.Context, r *Record[T]) error {
-		o = t.reserve()
 		value, err := encode(ctx, r)
 		if err != nil {
-			t.release()
 			return err
 		}
-		o.Value, o.Partitioner = value, part
 		if len(added) > 0 {
-			o.Headers = slices.Concat(o.Headers, added)
+			headers = slices.Concat(headers, added)
 		}
-		if size := o.Size(); size > t.maxRecord {
-			t.release()
-			return sc.Failf("%w: %d bytes for topic %q, more than MaxRequestSize (%d)", ErrTooLarge, size, o.Topic, t.maxRecord)
+		if size := recordSize(r.Key, value, headers); size > t.maxRecord {
+			return sc.Failf("%w: %d bytes for topic %q, more than MaxRequestSize (%d)", ErrTooLarge, size, topic, t.maxRecord)
 		}
+		o := t.reserve()
+		o.Topic, o.Key, o.Value, o.Headers, o.Timestamp, o.Origin = topic, r.Key, value, headers, r.Timestamp, r.Origin
+		o.Partitioner = part
 		return nil
 	}
 }

@@ -216,9 +216,6 @@ func (t *Task) reserve() *Output {
 	return &t.staged[n]
 }
 
-// release gives back the output reserved last.
-func (t *Task) release() { t.staged = t.staged[:len(t.staged)-1] }
-
 // keep makes what is staged an output of finished records.
 func (t *Task) keep() {
 	for i := t.mark; i < len(t.staged); i++ {

@@ -76,7 +76,7 @@ func (c *Client) ID() string { return c.id }
 func (c *Client) Brokers() int { return len(c.c.Brokers()) }
 
 func (c *Client) clusterID() (string, error) {
-	var last error = sarama.ErrOutOfBrokers
+	last := error(sarama.ErrOutOfBrokers)
 	for _, b := range c.c.Brokers() {
 		_ = b.Open(c.c.Config()) // an open one says so, and is as good
 		resp, err := b.GetMetadata(&sarama.MetadataRequest{Version: 7, Topics: []string{}})

@@ -215,7 +215,7 @@ func (c Config) Validate() error {
 	}
 	bad = append(bad, c.Producer.mistakes(interval)...)
 	if c.CommitInterval < 0 || c.CommitRecords < 0 || c.CommitBytes < 0 {
-		bad = append(bad, errors.New("CommitInterval, CommitRecords and CommitBytes must not be negative"))
+		bad = append(bad, errors.New("the bounds of a transaction (CommitInterval, CommitRecords, CommitBytes) must not be negative"))
 	}
 	if c.StopTimeout < 0 {
 		bad = append(bad, errors.New("StopTimeout must not be negative"))
