@@ -34,6 +34,9 @@ func (n *node) describe(w io.Writer, indent string, seen map[*node]bool) {
 	if n.kind == kindOutput && !slices.Equal(n.topics, []string{n.name}) {
 		fmt.Fprintf(w, " (%s)", strings.Join(n.topics, ", "))
 	}
+	if len(n.cfg.reads) > 0 {
+		fmt.Fprintf(w, " (reads %s)", strings.Join(n.cfg.reads, ", "))
+	}
 	if n.cfg.hasPolicy {
 		fmt.Fprintf(w, " (on error: %v)", n.cfg.policy)
 	}
@@ -78,6 +81,13 @@ func (p *Pipeline) Mermaid() string {
 					arrow = fmt.Sprintf("-->|%d|", i+1)
 				}
 				fmt.Fprintf(&b, "  n%d %s n%d\n", n.id, arrow, c.id)
+			}
+		}
+	}
+	for _, n := range p.nodes {
+		for _, t := range p.nodes {
+			if t.kind == kindTable && slices.Contains(n.cfg.reads, t.topics[0]) {
+				fmt.Fprintf(&b, "  n%d -.-> n%d\n", t.id, n.id)
 			}
 		}
 	}

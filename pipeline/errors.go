@@ -124,8 +124,7 @@ func IsRetriable(err error) bool { return classOf(err) == classRetriable }
 func IsFatal(err error) bool { return classOf(err) == classFatal }
 
 func classOf(err error) class {
-	var c *classified
-	if errors.As(err, &c) {
+	if c, ok := errors.AsType[*classified](err); ok {
 		return c.class
 	}
 	return 0

@@ -47,12 +47,19 @@ func (sc *StageContext) tombstone() error {
 }
 
 // Through writes a stream to a topic that exists and reads it back as a new
-// input: it repartitions by key and is a To and a From in one.
+// input: it repartitions by key and is a To and a From in one. Options of outputs
+// are for the one, of inputs for the other, OnError and Timeout for both.
 func Through[T any](s Stream[T], topic string, serde Serde[T], opts ...StageOption) Stream[T] {
 	p := s.Pipeline()
 	if p == nil {
 		return Stream[T]{}
 	}
-	To(s, topic, serde, opts...)
-	return From(p, topic, serde)
+	To(s, topic, serde, stageOptionFunc(func(c *stageConfig) {
+		c.apply(opts)
+		c.hasTombs = false
+	}))
+	return From(p, topic, serde, stageOptionFunc(func(c *stageConfig) {
+		c.apply(opts)
+		c.partitioner, c.headers = nil, nil
+	}))
 }

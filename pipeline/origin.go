@@ -19,9 +19,9 @@ func (p Partition) Compare(q Partition) int {
 	return cmp.Or(cmp.Compare(p.Topic, q.Topic), cmp.Compare(p.Partition, q.Partition))
 }
 
-// Origin is the place of an input record. Together with an index it is the
-// idempotency key for side effects outside Kafka: a replayed record has the same
-// origin.
+// Origin is the place of an input record. A replayed record has the same origin,
+// so it is the idempotency key for side effects outside Kafka; a stage with
+// several effects for one record adds an index of its own.
 type Origin struct {
 	Topic     string
 	Partition int32

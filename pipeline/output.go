@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -70,7 +71,7 @@ func ToEach[T any](s Stream[T], name string, topicOf func(*Record[T]) string, to
 		return encoder(sc, func(r *Record[T]) (string, error) {
 			topic := topicOf(r)
 			if !slices.Contains(topics, topic) {
-				return "", fmt.Errorf("%w: %q", ErrUnknownTopic, topic)
+				return "", fmt.Errorf("%w (%s)", ErrUnknownTopic, strings.Join(topics, ", ")) // the choice may come from the payload
 			}
 			return topic, nil
 		}, serde)

@@ -94,6 +94,13 @@ type stageConfig struct {
 	partitioner Partitioner
 	headers     []Header
 	timeout     time.Duration
+	reads       []string // tables
+}
+
+func (c *stageConfig) apply(opts []StageOption) {
+	for _, o := range opts {
+		o.applyStage(c)
+	}
 }
 
 // Tombstones sets the policy for null values at a typed From: Skip drops them.
@@ -114,6 +121,12 @@ func PartitionBy(p Partitioner) StageOption {
 // has already.
 func AddHeader(key string, value []byte) StageOption {
 	return stageOptionFunc(func(c *stageConfig) { c.headers = append(c.headers, Header{key, value}) })
+}
+
+// Reads says that a stage looks records up in a table of the pipeline, for the
+// drawing. stages.Enrich sets it by itself.
+func Reads(table interface{ Topic() string }) StageOption {
+	return stageOptionFunc(func(c *stageConfig) { c.reads = append(c.reads, table.Topic()) })
 }
 
 // Timeout gives each call of a stage's function a context that ends after d. It

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -52,7 +53,7 @@ func (p Policy) String() string {
 
 func (p Policy) validate() error {
 	if p.retries < 0 {
-		return fmt.Errorf("%w: Retry of %d times; use 0 or more", ErrInvalid, p.retries)
+		return fmt.Errorf("Retry of %d times; use 0 or more", p.retries)
 	}
 	return p.backoff.validate()
 }
@@ -83,7 +84,7 @@ const (
 
 func (b Backoff) validate() error {
 	if b.Initial < 0 || b.Max < 0 {
-		return fmt.Errorf("%w: Backoff must not be negative", ErrInvalid)
+		return errors.New("a Backoff must not be negative")
 	}
 	return nil
 }

@@ -72,9 +72,7 @@ func (s Stream[T]) attach(label, name string, opts []StageOption, inst func(*Sta
 }
 
 func (n *node) configure(opts []StageOption) {
-	for _, o := range opts {
-		o.applyStage(&n.cfg)
-	}
+	n.cfg.apply(opts)
 	for _, p := range []Policy{n.cfg.policy, n.cfg.tombstones} {
 		if err := p.validate(); err != nil {
 			n.p.mistake("stage %q: %w", n.name, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"time"
 )
 
 // Task is a pipeline's graph compiled into one call chain for one input
@@ -127,7 +128,14 @@ func (t *Task) Partition() Partition { return t.partition }
 // returns ctx's error.
 func (t *Task) Process(ctx context.Context, r *Raw) error {
 	t.current, t.mark = r, len(t.staged)
-	if err := t.call(ctx, r); err != nil {
+	err := t.call(ctx, r)
+	for try := 0; err != nil && IsRetriable(err) && ctx.Err() == nil; try++ {
+		// From a middleware: Guard lets none through. The chain is run again.
+		if err = t.pause(ctx, try, err); err == nil {
+			err = t.call(ctx, r)
+		}
+	}
+	if err != nil {
 		if err = t.settle(ctx, r, err); err != nil {
 			return err
 		}
@@ -187,7 +195,7 @@ func (t *Task) settle(ctx context.Context, r *Raw, err error) error {
 		se = &StageError{Pipeline: t.p.name, Stage: "middleware", Origin: r.Origin, Err: err, policy: t.p.policy}
 	}
 	if IsFatal(err) {
-		return se
+		return err
 	}
 	switch se.policy.action {
 	case actionSkip:
@@ -320,9 +328,27 @@ func (t *Task) stagePolicy(id int32) Policy {
 //go:norace
 func (t *Task) runningStage() string { return t.stageName(t.running) }
 
-func (t *Task) waiting(sc *StageContext, err error) {
+// pause waits before a chain is run again.
+func (t *Task) pause(ctx context.Context, try int, err error) error {
+	t.wait("middleware", err)
+	defer t.waited()
+	timer := time.NewTimer(unlimitedBackoff.Wait(try))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-t.stop:
+		return errInterrupted
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t *Task) waiting(sc *StageContext, err error) { t.wait(sc.node.name, err) }
+
+func (t *Task) wait(stage string, err error) {
 	if t.onWait != nil {
-		t.onWait(sc.node.name, err)
+		t.onWait(stage, err)
 	}
 }
 

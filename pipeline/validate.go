@@ -47,6 +47,13 @@ func (p *Pipeline) validate(limits Limits) error {
 		report("the policy is dead-letter, but no topic is named; add pipeline.DeadLetter(topic) to New")
 	}
 
+	if p.deadLetter != "" && p.input(p.deadLetter) != nil {
+		report("topic %q is both an input and the dead-letter topic; a record that fails would go round for ever", p.deadLetter)
+	}
+	if slices.ContainsFunc(p.mids, func(m Middleware) bool { return m == nil }) {
+		report("Use was given a nil middleware")
+	}
+
 	names := map[string]bool{}
 	for _, n := range p.nodes {
 		switch {
