@@ -155,6 +155,7 @@ type node struct {
 	topics []string // of an input or output
 	cfg    stageConfig
 	serde  any
+	keys   any // a table's key serde
 
 	ports []*port
 	// instantiate returns the node's Next[In], given its ports' Next[Out].

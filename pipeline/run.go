@@ -219,13 +219,15 @@ func (r *run) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.startTimeout)
 	defer cancel()
 	for _, n := range r.p.nodes {
-		prep, ok := n.serde.(Preparer)
-		if !ok {
-			continue
-		}
-		for _, topic := range n.topics {
-			if err := prepareSlot(ctx, prep, Slot{Topic: topic}, n.kind == kindOutput); err != nil {
-				return fmt.Errorf("pipeline %q, %s %q: %w", r.p.name, n.label, n.name, err)
+		for key, serde := range map[bool]any{true: n.keys, false: n.serde} {
+			prep, ok := serde.(Preparer)
+			if !ok {
+				continue
+			}
+			for _, topic := range n.topics {
+				if err := prepareSlot(ctx, prep, Slot{Topic: topic, Key: key}, n.kind == kindOutput); err != nil {
+					return fmt.Errorf("pipeline %q, %s %q: %w", r.p.name, n.label, n.name, err)
+				}
 			}
 		}
 	}

@@ -96,9 +96,11 @@ func (p *Pipeline) validateNode(n *node, limits Limits, report func(string, ...a
 	if n.kind != kindStage && n.serde == nil {
 		report("%s %q has no serde", n.label, n.name)
 	}
-	if v, ok := n.serde.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			report("%s %q: %w", n.label, n.name, err)
+	for _, serde := range []any{n.keys, n.serde} {
+		if v, ok := serde.(interface{ Validate() error }); ok {
+			if err := v.Validate(); err != nil {
+				report("%s %q: %w", n.label, n.name, err)
+			}
 		}
 	}
 	pol := n.policy()
