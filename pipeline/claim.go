@@ -16,9 +16,9 @@ type Batch struct {
 	Bytes int
 }
 
-// Claim is one partition while this worker owns it. Its source calls Deliver and
-// then Release, both from one goroutine; the claim's own goroutine runs the
-// chain.
+// Claim is one partition while this worker owns it. Its source calls Deliver, from
+// one goroutine, and then Release, from the same or another: a Deliver that blocks
+// meanwhile returns false. The claim's own goroutine runs the chain.
 type Claim struct {
 	w    *Worker
 	part Partition
@@ -26,6 +26,7 @@ type Claim struct {
 
 	ctx      context.Context // the chain's; ends when time is up
 	cancel   context.CancelFunc
+	unhook   func() bool   // of halt from the pipeline's stop
 	queue    chan *Batch   // one ahead of the chain
 	wake     chan struct{} // something below has changed
 	stop     chan struct{} // closed: give up after the current record
@@ -69,7 +70,11 @@ func (b *Batch) Full() bool { return len(b.Records) >= batchRecords || b.Bytes >
 
 // Deliver hands a batch to the chain. It blocks while the one before is still
 // being processed, and returns false when the claim takes no more: call Release.
+// An empty batch is dropped.
 func (c *Claim) Deliver(b *Batch) bool {
+	if len(b.Records) == 0 {
+		return !c.stopping.Load()
+	}
 	select {
 	case c.queue <- b:
 		return true
@@ -85,6 +90,19 @@ func (c *Claim) Done() <-chan struct{} { return c.stop }
 
 func (c *Claim) run() {
 	defer close(c.finished)
+	returned := false
+	defer func() {
+		if !returned { // a user function ended the goroutine
+			c.w.fail(&StageError{
+				Pipeline: c.w.p.name, Stage: c.task.stageName(c.task.running), Origin: c.task.current.Origin, Err: &PanicError{},
+			})
+		}
+	}()
+	c.work()
+	returned = true
+}
+
+func (c *Claim) work() {
 	if err := c.task.Assigned(c.ctx); err != nil {
 		c.w.fail(err)
 		return
@@ -168,6 +186,8 @@ func (c *Claim) handOver(due bool) error {
 		if !due && c.w.room(c.task.counts.inputBytes) {
 			return nil
 		}
+		c.w.settle(c)
+		c.prune()
 		if err := c.task.BeforeCommit(c.ctx); err != nil {
 			return err
 		}
@@ -256,6 +276,7 @@ func (c *Claim) rewind() error {
 // context cancelled; one that does not heed it is left behind, the pipeline
 // fails with [ErrStuck], and what it was doing is not committed.
 func (c *Claim) Release() {
+	c.unhook()
 	c.halt()
 	if !c.waitFinished() {
 		c.w.drop(c)

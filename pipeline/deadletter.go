@@ -29,26 +29,36 @@ const maxErrorHeader = 2048
 
 // deadLetter stages the raw record for the dead-letter topic.
 func (t *Task) deadLetter(r *Raw, se *StageError) error {
-	o := Output{
-		Topic: t.p.deadLetter, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: r.Origin,
-		Headers: deadLetterHeaders(r, se),
-	}
-	if size := o.Size(); size > t.maxRecord {
-		return &StageError{
-			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
-			Err: fmt.Errorf("%w: %d bytes for topic %q, more than MaxRequestSize (%d); its reason: %w", ErrDeadLetterTooLarge, size, o.Topic, t.maxRecord, se.Err),
-		}
-	}
-	if !t.dead.allow(time.Now()) {
-		return &StageError{
-			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
-			Err: fmt.Errorf("%w (%d); the last one's reason: %w", ErrDeadLetterLimit, t.dead.limit, se.Err),
-		}
+	o, err := t.dead.letter(t.p.deadLetter, r, se, t.maxRecord)
+	if err != nil {
+		return err
 	}
 	t.staged = append(t.staged, o)
 	t.counts.deadLetters++
-	t.dead.count(se.Stage)
 	return nil
+}
+
+// letter makes the dead letter of a record and counts it, or says why there must
+// not be one. A maxRecord of 0 sets no bound.
+func (m *deadLetterMeter) letter(topic string, r *Raw, se *StageError, maxRecord int) (Output, error) {
+	o := Output{
+		Topic: topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: r.Origin,
+		Headers: deadLetterHeaders(r, se),
+	}
+	if size := o.Size(); maxRecord > 0 && size > maxRecord {
+		return o, &StageError{
+			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
+			Err: fmt.Errorf("%w: %d bytes for topic %q, more than MaxRequestSize (%d); its reason: %w", ErrDeadLetterTooLarge, size, o.Topic, maxRecord, se.Err),
+		}
+	}
+	if !m.allow(time.Now()) {
+		return o, &StageError{
+			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
+			Err: fmt.Errorf("%w (%d); the last one's reason: %w", ErrDeadLetterLimit, m.limit, se.Err),
+		}
+	}
+	m.count(se.Stage)
+	return o, nil
 }
 
 func deadLetterHeaders(r *Raw, se *StageError) Headers {

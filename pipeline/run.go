@@ -215,8 +215,8 @@ func shorter(a, b time.Duration) time.Duration {
 }
 
 // prepare lets the serdes do their first look-ups.
-func (r *run) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.startTimeout)
+func (r *run) prepare(stop context.Context) error {
+	ctx, cancel := context.WithTimeout(stop, r.cfg.startTimeout)
 	defer cancel()
 	for _, n := range r.p.nodes {
 		for key, serde := range map[bool]any{true: n.keys, false: n.serde} {
@@ -226,6 +226,9 @@ func (r *run) prepare(ctx context.Context) error {
 			}
 			for _, topic := range n.topics {
 				if err := prepareSlot(ctx, prep, Slot{Topic: topic, Key: key}, n.kind == kindOutput); err != nil {
+					if stop.Err() != nil {
+						return context.Cause(stop)
+					}
 					return fmt.Errorf("pipeline %q, %s %q: %w", r.p.name, n.label, n.name, err)
 				}
 			}

@@ -126,8 +126,11 @@ func (sc *StageContext) Hook(h Hooks) { sc.task.hooks = append(sc.task.hooks, st
 // on the goroutine that runs the task's chain, never during a record. Any may be
 // nil.
 //
-// State must be put back to what it was at the last Committed in Aborted, or
-// replay drops or doubles records.
+// In Aborted, state must be put back to what it was in the last BeforeCommit that a
+// Committed has followed, or replay drops or doubles records: keep a copy in
+// BeforeCommit, make it the committed one in Committed. Records go on between the
+// two, so what the state is in Committed is not what was committed. Between two
+// calls of BeforeCommit the engine always says what became of the first.
 type Hooks struct {
 	// Assigned is called once, before the first record.
 	Assigned func(ctx context.Context) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -112,7 +113,12 @@ func (t *typedTable[K, V]) stats() (int, int64) {
 	return len(s.entries), s.size
 }
 
-func (t *typedTable[K, V]) apply(ctx context.Context, r *Raw) error {
+func (t *typedTable[K, V]) apply(ctx context.Context, r *Raw) (err error) {
+	defer func() {
+		if v := recover(); v != nil { // in a serde: no lock is held there
+			err = t.fail(r, &PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
 	key, err := t.key(ctx, r)
 	if err != nil {
 		return t.fail(r, fmt.Errorf("key: %w", err))
@@ -182,15 +188,14 @@ func (w *Worker) settleEntry(r *Raw, err error) error {
 		w.cfg.stats.skipped.Add(1)
 		return nil
 	case actionDeadLetter:
-		o := Output{
-			Topic: w.p.deadLetter, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: r.Origin,
-			Headers: deadLetterHeaders(r, se),
+		o, err := w.dead.letter(w.p.deadLetter, r, se, w.maxRecord)
+		if err != nil {
+			return err
 		}
 		w.mu.Lock()
 		w.side = append(w.side, o)
 		w.mu.Unlock()
 		w.cfg.stats.deadLetters.Add(1)
-		w.dead.count(se.Stage)
 		return nil
 	default:
 		return se

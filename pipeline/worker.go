@@ -42,7 +42,7 @@ type Worker struct {
 	failure   atomic.Pointer[error]
 	maxRecord int
 
-	mu          sync.RWMutex
+	mu          *gate
 	session     Session
 	sessionOver chan struct{} // closed: nothing of this session may be committed any more
 	over        bool          // sessionOver is closed
@@ -59,7 +59,7 @@ type Worker struct {
 func newWorker(p *Pipeline, source Source, sink Sink, cfg *runConfig) *Worker {
 	w := &Worker{
 		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate),
-		kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
+		mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
 		sessionOver: make(chan struct{}), over: true,
 	}
 	close(w.sessionOver)
@@ -154,6 +154,7 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 		cancel()
 		return nil, err
 	}
+	c.unhook = context.AfterFunc(w.stopCtx, c.halt) // the source may be waiting in Deliver
 	go c.run()
 	if f := w.cfg.onAssigned; f != nil {
 		f(part)
@@ -203,8 +204,9 @@ func (w *Worker) take(c *Claim) error {
 	outs := c.task.Outputs()
 	if len(outs) > 0 {
 		if err := w.sink.Send(w.hard, outs); err != nil {
+			epoch := w.epoch
 			w.mu.RUnlock()
-			w.failed("send", err)
+			w.failed("send", err, epoch)
 			return errReplay
 		}
 	}
@@ -221,6 +223,23 @@ func (w *Worker) take(c *Claim) error {
 		w.commitSoon()
 	}
 	return nil
+}
+
+// settle commits what a claim with state has handed over before. Its stages must
+// hear of that commit before they are asked for more: a Committed that comes after
+// the next BeforeCommit would vouch for what that one handed over, too.
+func (w *Worker) settle(c *Claim) {
+	w.mu.RLock()
+	dirty := c.dirty
+	w.mu.RUnlock()
+	if !dirty {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.dirty {
+		w.commitLocked()
+	}
 }
 
 // openFor returns with mu read-locked and a transaction open, or with an error
@@ -276,8 +295,7 @@ func (w *Worker) commitLoop(ctx context.Context) {
 		case <-t.C:
 			w.tick.Add(1)
 			w.wakeStateful()
-		case <-w.kick:
-			t.Reset(w.cfg.commitInterval)
+		case <-w.kick: // the interval goes on: stages with state wait for its end
 		}
 		w.mu.Lock()
 		w.commitLocked()
@@ -326,7 +344,7 @@ func (w *Worker) commitLocked() {
 	} else {
 		op, err = w.commitAcknowledged(offsets)
 	}
-	if w.tx == nil && IsRetriable(err) && w.stopCtx.Err() == nil {
+	if w.tx == nil && op == "offsets" && IsRetriable(err) && w.stopCtx.Err() == nil {
 		w.log.Debug("offsets not committed yet", "error", err)
 		return
 	}
@@ -390,9 +408,16 @@ func (w *Worker) commitAcknowledged(offsets []Offset) (op string, err error) {
 	return "offsets", w.session.CommitOffsets(w.hard, offsets)
 }
 
-func (w *Worker) failed(op string, err error) {
+// failed is failedLocked for an error in the transaction of an epoch. If that one
+// has been aborted since, because of another partition's, the next one is not to
+// suffer for it.
+func (w *Worker) failed(op string, err error, epoch uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.epoch != epoch && !IsFatal(err) {
+		w.reject(err)
+		return
+	}
 	w.failedLocked(op, err)
 }
 
@@ -478,7 +503,7 @@ const (
 )
 
 func (w *Worker) countFence(err error) {
-	if limit := w.cfg.limits.Transaction; limit > 0 && time.Since(w.txnBegan) >= limit {
+	if limit := w.cfg.limits.Transaction; w.inTxn && limit > 0 && time.Since(w.txnBegan) >= limit {
 		return // the coordinator timed our transaction out; nobody else has the id
 	}
 	now := time.Now()

@@ -102,6 +102,11 @@ func parseCopy(args []string, stderr io.Writer) (*copyOptions, error) {
 	default:
 		return nil, usage(stderr, "--delivery is exactly-once or at-least-once, not %q", *delivery)
 	}
+	for name, d := range map[string]time.Duration{"commit-interval": o.cfg.CommitInterval, "session-timeout": o.cfg.SessionTimeout} {
+		if d <= 0 {
+			return nil, usage(stderr, "--%s must be positive, not %v", name, d)
+		}
+	}
 	o.cfg.Brokers = strings.Split(*brokers, ",")
 	if o.cfg.Instance == "" && o.cfg.LeaveGroup {
 		o.cfg.LeaveGroup = false // a dynamic member always leaves

@@ -3,7 +3,10 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,12 +22,34 @@ func processUsage() resources {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
 		return resources{}
 	}
+	peak := float64(ru.Maxrss)
 	unit := 1024.0 // Linux counts KiB
 	if runtime.GOOS == "darwin" || runtime.GOOS == "ios" {
 		unit = 1
 	}
+	if kib, ok := highWater(); ok {
+		peak = kib
+	}
 	return resources{
 		cpu:     time.Duration(ru.Utime.Nano() + ru.Stime.Nano()),
-		peakMiB: float64(ru.Maxrss) * unit / (1 << 20),
+		peakMiB: peak * unit / (1 << 20),
 	}
+}
+
+// highWater returns Linux's own figure for this program in KiB: what getrusage
+// says there includes the process that started us, as it was at the fork.
+func highWater() (kib float64, ok bool) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, false
+	}
+	_, rest, ok := strings.Cut(string(status), "\nVmHWM:")
+	if !ok {
+		return 0, false
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	if _, err := fmt.Sscanf(line, "%f kB", &kib); err != nil {
+		return 0, false
+	}
+	return kib, true
 }

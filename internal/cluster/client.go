@@ -42,14 +42,20 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	s.Metadata.Retry.Max, s.Metadata.Retry.Backoff = 1, 100*time.Millisecond
 	s.Metadata.Timeout = 6 * time.Second
 	s.Consumer.IsolationLevel = sarama.ReadCommitted
-	client := &Client{brokers: cfg.Brokers}
-	err := within(ctx, func() (err error) {
-		client.c, err = sarama.NewClient(cfg.Brokers, s)
+	client, err := within(ctx, func() (*Client, error) {
+		c, err := sarama.NewClient(cfg.Brokers, s)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		client.id, err = client.clusterID()
-		return err
+		client := &Client{c: c, brokers: cfg.Brokers}
+		if client.id, err = client.clusterID(); err == nil {
+			err = ctx.Err()
+		}
+		if err != nil { // or nobody waits any more
+			_ = c.Close()
+			return nil, err
+		}
+		return client, nil
 	})
 	switch {
 	case err == nil:
@@ -57,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	case isAuth(err):
 		return nil, pipeline.Fatal(fmt.Errorf("brokers %s refuse us; check SASL and TLS: %w", strings.Join(cfg.Brokers, ","), err))
 	default:
-		return nil, fmt.Errorf("%w at %s; check the addresses, and TLS if the listener wants it: %w", ErrUnreachable, strings.Join(cfg.Brokers, ","), err)
+		return nil, fmt.Errorf("%w at %s; check the addresses, and TLS and SASL if the listener wants them: %w", ErrUnreachable, strings.Join(cfg.Brokers, ","), err)
 	}
 }
 
@@ -98,13 +104,11 @@ func (c *Client) Partitions(ctx context.Context, topics []string) (map[string]in
 	out := make(map[string]int32, len(topics))
 	var missing []string
 	for _, t := range topics {
-		var ids []int32
-		err := within(ctx, func() (err error) {
-			if err = c.c.RefreshMetadata(t); err != nil {
-				return err
+		ids, err := within(ctx, func() ([]int32, error) {
+			if err := c.c.RefreshMetadata(t); err != nil {
+				return nil, err
 			}
-			ids, err = c.c.Partitions(t)
-			return err
+			return c.c.Partitions(t)
 		})
 		switch {
 		case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
@@ -152,23 +156,22 @@ func (c *Client) Offsets(ctx context.Context, topics []string, at int64) (map[pi
 }
 
 // Offset is Offsets for one partition.
-func (c *Client) Offset(ctx context.Context, part pipeline.Partition, at int64) (offset int64, err error) {
-	err = c.atLeader(ctx, part, func(b *sarama.Broker) error {
+func (c *Client) Offset(ctx context.Context, part pipeline.Partition, at int64) (int64, error) {
+	offset, err := atLeader(ctx, c, part, func(b *sarama.Broker) (int64, error) {
 		req := &sarama.OffsetRequest{Version: 4, IsolationLevel: sarama.ReadCommitted}
 		req.AddBlock(part.Topic, part.Partition, at, 1)
 		resp, err := b.GetAvailableOffsets(req)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		block := resp.GetBlock(part.Topic, part.Partition)
 		switch {
 		case block == nil:
-			return errNoAnswer
+			return 0, errNoAnswer
 		case block.Err != sarama.ErrNoError:
-			return block.Err
+			return 0, block.Err
 		}
-		offset = block.Offset
-		return nil
+		return block.Offset, nil
 	})
 	if err == nil && offset < 0 { // no record is as late as that
 		return c.Offset(ctx, part, Latest)
@@ -180,60 +183,69 @@ const attempts = 5
 
 // atLeader calls f with the partition's leader, and again with a fresh view of
 // the cluster if that fails.
-func (c *Client) atLeader(ctx context.Context, part pipeline.Partition, f func(*sarama.Broker) error) error {
-	return c.retry(ctx, fmt.Sprintf("partition %v", part), func() error {
+func atLeader[T any](ctx context.Context, c *Client, part pipeline.Partition, f func(*sarama.Broker) (T, error)) (T, error) {
+	return retry(ctx, fmt.Sprintf("partition %v", part), func() (out T, err error) {
 		b, err := c.c.Leader(part.Topic, part.Partition)
 		if err == nil {
-			err = f(b)
+			out, err = f(b)
 		}
 		if err != nil {
 			_ = c.c.RefreshMetadata(part.Topic)
 		}
-		return err
+		return out, err
 	})
 }
 
 // atCoordinator calls f with the group's coordinator, likewise.
-func (c *Client) atCoordinator(ctx context.Context, group string, f func(*sarama.Broker) error) error {
-	return c.retry(ctx, fmt.Sprintf("group %q", group), func() error {
+func atCoordinator[T any](ctx context.Context, c *Client, group string, f func(*sarama.Broker) (T, error)) (T, error) {
+	return retry(ctx, fmt.Sprintf("group %q", group), func() (out T, err error) {
 		b, err := c.c.Coordinator(group)
 		if err == nil {
-			err = f(b)
+			out, err = f(b)
 		}
 		if err != nil {
 			_ = c.c.RefreshCoordinator(group)
 		}
-		return err
+		return out, err
 	})
 }
 
-func (c *Client) retry(ctx context.Context, what string, f func() error) error {
+func retry[T any](ctx context.Context, what string, f func() (T, error)) (out T, err error) {
 	for try := 0; ; try++ {
-		err := within(ctx, f)
+		out, err = within(ctx, f)
 		switch {
 		case err == nil:
-			return nil
+			return out, nil
 		case ctx.Err() != nil || try == attempts || isDefinite(err):
-			return fmt.Errorf("%s: %w", what, err)
+			return out, fmt.Errorf("%s: %w", what, err)
 		}
 		select {
 		case <-time.After(pipeline.Backoff{}.Wait(try)):
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+			return out, fmt.Errorf("%s: %w", what, context.Cause(ctx))
 		}
 	}
 }
 
 // within calls f and gives up on it when ctx ends: sarama's calls take no
-// context. f then ends by the connection's time-out.
-func within(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
+// context. f then ends by the connection's time-out, so it must not touch what
+// the caller goes on to use: its result is what it returns.
+func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		out T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		out, err := f()
+		done <- result{out, err}
+	}()
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.out, r.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		var none T
+		return none, context.Cause(ctx)
 	}
 }
 

@@ -47,7 +47,11 @@ func (c Config) Mistakes() (bad []error) {
 		}
 	}
 	switch c.SASL.Mechanism {
-	case "", sarama.SASLTypePlaintext, sarama.SASLTypeSCRAMSHA256, sarama.SASLTypeSCRAMSHA512:
+	case "":
+	case sarama.SASLTypePlaintext, sarama.SASLTypeSCRAMSHA256, sarama.SASLTypeSCRAMSHA512:
+		if c.SASL.User == "" || c.SASL.Password == "" {
+			bad = append(bad, fmt.Errorf("SASL: %s needs User and Password", c.SASL.Mechanism))
+		}
 	case sarama.SASLTypeOAuth:
 		if c.SASL.Token == nil {
 			bad = append(bad, errors.New("SASL: OAUTHBEARER needs Token"))

@@ -12,41 +12,42 @@ import (
 // Committed returns the group's committed position in each partition, without
 // those of transactions that are still open; partitions without one are left out.
 func (c *Client) Committed(ctx context.Context, group string, parts []pipeline.Partition) (map[pipeline.Partition]int64, error) {
-	out := map[pipeline.Partition]int64{}
-	err := c.atCoordinator(ctx, group, func(b *sarama.Broker) error {
+	return atCoordinator(ctx, c, group, func(b *sarama.Broker) (map[pipeline.Partition]int64, error) {
 		req := &sarama.OffsetFetchRequest{Version: 7, ConsumerGroup: group, RequireStable: true}
 		for _, p := range parts {
 			req.AddPartition(p.Topic, p.Partition)
 		}
 		resp, err := b.FetchOffset(req)
 		if err != nil {
-			return err
+			return nil, err
+		}
+		out := map[pipeline.Partition]int64{}
+		if resp.Err == sarama.ErrGroupIDNotFound { // nobody has joined or committed yet
+			return out, nil
 		}
 		if resp.Err != sarama.ErrNoError {
-			return resp.Err
+			return nil, resp.Err
 		}
-		clear(out)
 		for _, p := range parts {
 			block := resp.GetBlock(p.Topic, p.Partition)
 			switch {
 			case block == nil:
-				return errNoAnswer
+				return nil, errNoAnswer
 			case block.Err != sarama.ErrNoError:
-				return block.Err
+				return nil, block.Err
 			case block.Offset >= 0:
 				out[p] = block.Offset
 			}
 		}
-		return nil
+		return out, nil
 	})
-	return out, err
 }
 
 // Commit commits positions outside a transaction. With a generation below zero
 // it does so on behalf of no member, which the broker allows only while the group
 // has none.
 func (c *Client) Commit(ctx context.Context, group pipeline.GroupMetadata, offsets []pipeline.Offset) error {
-	return c.atCoordinator(ctx, group.Group, func(b *sarama.Broker) error {
+	_, err := atCoordinator(ctx, c, group.Group, func(b *sarama.Broker) (none struct{}, err error) {
 		req := &sarama.OffsetCommitRequest{
 			Version: 7, ConsumerGroup: group.Group, ConsumerGroupGeneration: group.Generation, ConsumerID: group.Member,
 		}
@@ -58,33 +59,35 @@ func (c *Client) Commit(ctx context.Context, group pipeline.GroupMetadata, offse
 		}
 		resp, err := b.CommitOffset(req)
 		if err != nil {
-			return err
+			return none, err
 		}
 		for topic, parts := range resp.Errors {
 			for p, kerr := range parts {
 				if kerr != sarama.ErrNoError {
-					return fmt.Errorf("%s[%d]: %w", topic, p, kerr)
+					return none, fmt.Errorf("%s[%d]: %w", topic, p, kerr)
 				}
 			}
 		}
-		return nil
+		return none, nil
 	})
+	return err
 }
 
 // Leave removes a member from the group: a static one by its instance name.
 func (c *Client) Leave(ctx context.Context, group pipeline.GroupMetadata) error {
-	return c.atCoordinator(ctx, group.Group, func(b *sarama.Broker) error {
+	_, err := atCoordinator(ctx, c, group.Group, func(b *sarama.Broker) (none struct{}, err error) {
 		member := sarama.MemberIdentity{MemberId: group.Member}
 		if group.Instance != "" {
 			member = sarama.MemberIdentity{GroupInstanceId: &group.Instance}
 		}
 		resp, err := b.LeaveGroup(&sarama.LeaveGroupRequest{Version: 3, GroupId: group.Group, Members: []sarama.MemberIdentity{member}})
 		if err != nil {
-			return err
+			return none, err
 		}
 		if resp.Err != sarama.ErrNoError {
-			return resp.Err
+			return none, resp.Err
 		}
-		return nil
+		return none, nil
 	})
+	return err
 }

@@ -13,30 +13,28 @@ import (
 // transactions and what compaction removed take up offsets too: a reader whose
 // last record is 7 may be done although the end is 9, and sarama's consumers do
 // not show it.
-func (c *Client) Visible(ctx context.Context, part pipeline.Partition, from, to int64) (visible bool, err error) {
-	err = c.atLeader(ctx, part, func(b *sarama.Broker) error {
+func (c *Client) Visible(ctx context.Context, part pipeline.Partition, from, to int64) (bool, error) {
+	return atLeader(ctx, c, part, func(b *sarama.Broker) (bool, error) {
 		at, maxBytes := from, int32(1<<20)
 		for at < to {
 			block, err := fetch(b, part, at, maxBytes)
 			if err != nil {
-				return err
+				return false, err
 			}
-			next := int64(-1)
-			if visible, next = scan(block, at, to); visible {
-				return nil
-			}
+			visible, next := scan(block, at, to)
 			switch {
+			case visible:
+				return true, nil
 			case next > at:
 				at = next
 			case block.Partial: // not even one batch fitted
 				maxBytes *= 2
 			default: // nothing but the hole that compaction left
-				return nil
+				return false, nil
 			}
 		}
-		return nil
+		return false, nil
 	})
-	return visible, err
 }
 
 func fetch(b *sarama.Broker, part pipeline.Partition, at int64, maxBytes int32) (*sarama.FetchResponseBlock, error) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -23,12 +24,19 @@ type asyncProducer struct {
 	transactional bool
 	careful       bool // one record a batch: a refusal is that record's
 	drained       sync.WaitGroup
+	hopeless      atomic.Bool // what is still retried will be thrown away
+
+	// stuck says that CommitTxn was left behind. Only whoever ends transactions
+	// uses it.
+	stuck bool
 
 	mu       sync.Mutex
 	cond     *sync.Cond
 	sent     int64
-	settled  int64 // acknowledged or failed
-	err      error // the first since the last flush, commit or abort
+	settled  int64         // acknowledged or failed
+	err      error         // the first since the last flush, commit or abort
+	broken   chan struct{} // closed with the first error
+	refused  bool          // a batch was too large
 	rejected []pipeline.Rejection
 }
 
@@ -74,7 +82,15 @@ func newAsyncProducer(cfg Config, pc ProducerConfig, txnID string, careful bool)
 	}
 	p.Return.Errors = true
 	p.Return.Successes = txnID == ""
-	p.Retry.BackoffFunc = backoff(100*time.Millisecond, time.Second)
+	a := &asyncProducer{transactional: txnID != "", careful: careful, broken: make(chan struct{})}
+	a.cond = sync.NewCond(&a.mu)
+	patient := backoff(100*time.Millisecond, time.Second)
+	p.Retry.BackoffFunc = func(retries, limit int) time.Duration {
+		if a.hopeless.Load() {
+			return hopelessBackoff
+		}
+		return patient(retries, limit)
+	}
 	p.Retry.Max = int(pc.DeliveryTimeout/time.Second) + 4
 	if txnID != "" {
 		p.Transaction.ID = txnID
@@ -86,8 +102,7 @@ func newAsyncProducer(cfg Config, pc ProducerConfig, txnID string, careful bool)
 	if err != nil {
 		return nil, err
 	}
-	a := &asyncProducer{p: sp, transactional: txnID != "", careful: careful}
-	a.cond = sync.NewCond(&a.mu)
+	a.p = sp
 	a.drained.Go(func() {
 		for e := range sp.Errors() {
 			a.failed(e)
@@ -100,6 +115,10 @@ func newAsyncProducer(cfg Config, pc ProducerConfig, txnID string, careful bool)
 	})
 	return a, nil
 }
+
+// hopelessBackoff lets a producer that was given up run through its retries, which
+// sarama cannot be told to end.
+const hopelessBackoff = 10 * time.Millisecond
 
 func backoff(initial, limit time.Duration) func(retries, _ int) time.Duration {
 	b := pipeline.Backoff{Initial: initial, Max: limit}
@@ -152,8 +171,14 @@ func (a *asyncProducer) failed(e *sarama.ProducerError) {
 	a.cond.Broadcast()
 	if a.err == nil {
 		a.err = e.Err
+		close(a.broken)
 	}
-	if ok && isTooLarge(e.Err) {
+	if isTooLarge(e.Err) {
+		a.refused = true
+	}
+	// All records of a refused batch are reported, one after another and some
+	// maybe later: only a record that was sent alone is guilty.
+	if ok && a.careful && isTooLarge(e.Err) {
 		a.rejected = append(a.rejected, pipeline.Rejection{
 			Origin: m.origin, Topic: m.Topic, Err: fmt.Errorf("%w: refused by the broker: %w", pipeline.ErrTooLarge, e.Err),
 		})
@@ -175,24 +200,24 @@ func (a *asyncProducer) take(op string, err error) error {
 	if err == nil {
 		err = a.err
 	}
-	rejected := a.rejected
-	if len(rejected) > 1 && !a.careful {
-		rejected = nil // a batch was refused; each record's guilt is found by sending it alone
-	}
-	a.err = nil
-	return a.classify(op, err, rejected)
+	return a.classify(op, err, a.rejected)
 }
 
+// refusedBatch reports whether a batch was too large, so that its records should
+// be sent alone.
 func (a *asyncProducer) refusedBatch() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.rejected) > 1
+	return a.refused && !a.careful
 }
 
 func (a *asyncProducer) forget() {
 	a.mu.Lock()
-	a.err, a.rejected = nil, nil
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	if a.err != nil {
+		a.broken = make(chan struct{})
+	}
+	a.err, a.refused, a.rejected = nil, false, nil
 }
 
 func (a *asyncProducer) flush(ctx context.Context) error {
@@ -213,7 +238,6 @@ func (a *asyncProducer) flush(ctx context.Context) error {
 	}
 	if err != nil {
 		err = a.take("flush", err)
-		a.forget()
 	}
 	return err
 }
@@ -241,14 +265,43 @@ func (a *asyncProducer) sendOffsets(offsets []pipeline.Offset, group pipeline.Gr
 	return nil
 }
 
+// commitGrace is how long a commit may take to return after a record of it has
+// failed.
+const commitGrace = 100 * time.Millisecond
+
+// commit flushes and commits. When a record fails meanwhile, sarama goes on to
+// retry the others, each until its budget is spent, although it refuses to commit
+// after that: such a commit is left behind.
 func (a *asyncProducer) commit() error {
-	if err := a.p.CommitTxn(); err != nil {
+	done := make(chan error, 1)
+	go func() { done <- a.p.CommitTxn() }()
+	a.mu.Lock()
+	broken := a.broken
+	a.mu.Unlock()
+	var err error
+	select {
+	case err = <-done:
+	case <-broken:
+		select {
+		case err = <-done:
+		case <-time.After(commitGrace):
+			a.stuck = true
+			return a.take("commit", nil)
+		}
+	}
+	if err != nil {
 		return a.take("commit", err)
 	}
 	return nil
 }
 
+// errCommitStuck says that only a new producer can end the transaction.
+var errCommitStuck = errors.New("the commit of a failed transaction does not return")
+
 func (a *asyncProducer) abort() error {
+	if a.stuck {
+		return errCommitStuck
+	}
 	err := a.p.AbortTxn()
 	if err == nil && a.p.TxnStatus()&sarama.ProducerTxnFlagReady == 0 {
 		err = fmt.Errorf("the producer is %v after the abort", a.p.TxnStatus())
@@ -260,13 +313,16 @@ func (a *asyncProducer) abort() error {
 }
 
 // discard gives a producer up without ending its transaction.
-func (a *asyncProducer) discard() { a.p.AsyncClose() }
+func (a *asyncProducer) discard() {
+	a.hopeless.Store(true)
+	a.p.AsyncClose()
+}
 
 // closeTimeout bounds close: sarama's waits for every batch under way.
 const closeTimeout = 2 * time.Second
 
 func (a *asyncProducer) close() error {
-	a.p.AsyncClose()
+	a.discard()
 	done := make(chan struct{})
 	go func() {
 		a.drained.Wait()

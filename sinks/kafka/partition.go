@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/leat-stream/leat/internal/murmur2"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -50,5 +51,5 @@ var HashKey pipeline.Partitioner = pipeline.PartitionerFunc(func(_ string, key, 
 
 // hashPartition is BuiltInPartitioner.partitionForKey of Kafka's Java client.
 func hashPartition(key []byte, partitions int32) int32 {
-	return int32(murmur2(key)&0x7fffffff) % partitions
+	return murmur2.Partition(key, partitions)
 }

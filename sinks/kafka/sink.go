@@ -133,8 +133,23 @@ func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
 	return s.async.send(ctx, msgs)
 }
 
-// Flush waits for the acknowledgement of everything sent.
-func (s *Sink) Flush(ctx context.Context) error { return s.async.flush(ctx) }
+// Flush waits for the acknowledgement of everything sent. If a batch was refused
+// as too large, the next producer sends each record alone, until a flush succeeds.
+func (s *Sink) Flush(ctx context.Context) error {
+	err := s.async.flush(ctx)
+	refused := s.async.refusedBatch()
+	s.async.forget()
+	if refused == s.careful || err != nil && !refused {
+		return err
+	}
+	a, aerr := newAsyncProducer(s.cfg, s.producer, "", refused)
+	if aerr != nil {
+		return errors.Join(err, verdict("flush", aerr))
+	}
+	s.async.discard()
+	s.async, s.careful = a, refused
+	return err
+}
 
 // Init makes a new producer with the transactional id, which ends whatever an
 // earlier one left open.
@@ -169,18 +184,18 @@ func (s *Sink) Commit(ctx context.Context) error {
 	return err
 }
 
-// Abort discards the transaction. If a batch of several records was refused as
-// too large, which of them it was is found by sending each alone.
+// Abort discards the transaction. If a batch was refused as too large, which of
+// its records it was is found by sending each alone.
 func (s *Sink) Abort(ctx context.Context) error {
-	split := s.async.refusedBatch() && !s.careful
-	if err := s.async.abort(); err != nil {
+	err := s.async.abort()
+	split := s.async.refusedBatch()
+	s.careful = s.careful || split
+	switch {
+	case errors.Is(err, errCommitStuck), err == nil && split:
+		return s.Init(ctx) // which ends the transaction, too
+	default:
 		return err
 	}
-	if split {
-		s.careful = true
-		return s.Init(ctx)
-	}
-	return nil
 }
 
 // Close releases the connections.

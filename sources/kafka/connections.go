@@ -54,9 +54,18 @@ func (t *trackedConn) Close() error {
 	return t.Conn.Close()
 }
 
-// killWhenIdle closes every connection, now and in future, unless a session is
-// active: that one ends in order by itself.
-func (c *connections) killWhenIdle(h *handler) {
+// joinGrace is how long a stop waits for a join under way. A join that is cut
+// leaves a member behind that the others wait for until it times out.
+const joinGrace = 2 * time.Second
+
+// cutJoin closes every connection, now and in future, if a join is still under
+// way after the grace. A session that is active ends in order by itself.
+func (c *connections) cutJoin(h *handler) {
+	select {
+	case <-time.After(joinGrace):
+	case <-h.left:
+		return
+	}
 	if h.active.Load() {
 		return
 	}

@@ -19,7 +19,8 @@ type handler struct {
 	fail context.CancelCauseFunc
 
 	sessions atomic.Int64
-	active   atomic.Bool // between Setup and the end of Cleanup
+	active   atomic.Bool   // between Setup and the end of Cleanup
+	left     chan struct{} // closed: the group's client is
 }
 
 // errFailed wraps what ended the source by itself.

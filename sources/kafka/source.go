@@ -91,17 +91,16 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	h := &handler{s: s, w: w, fail: cancel}
+	h := &handler{s: s, w: w, fail: cancel, left: make(chan struct{})}
 	var drained sync.WaitGroup
 	drained.Go(func() { h.watch(group.Errors()) })
 	defer func() {
-		conns.killWhenIdle(h) // a join under way would hold Close up
-		_ = group.Close()
+		_ = group.Close() // a dynamic member leaves
+		close(h.left)
 		drained.Wait()
 		s.leave()
 	}()
-	stopKill := context.AfterFunc(ctx, func() { conns.killWhenIdle(h) })
-	defer stopKill()
+	defer context.AfterFunc(ctx, func() { conns.cutJoin(h) })()
 
 	for try := 0; ; try++ {
 		if err := w.Ready(ctx); err != nil {
