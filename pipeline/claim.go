@@ -332,3 +332,10 @@ func (c *Claim) waitFinished() bool {
 
 // String names the partition.
 func (c *Claim) String() string { return fmt.Sprintf("claim of %v", c.part) }
+
+func (c *Claim) notify() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}

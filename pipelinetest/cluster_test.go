@@ -210,7 +210,9 @@ func forgetful() *pipeline.Pipeline {
 // EveryStep must find a stage that does not take part in the commit.
 func TestEveryStepFindsAMistake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := Scenario{Build: forgetful, Feed: func(c *Cluster) { c.Feed("in", Text("a", "a").At(time.UnixMilli(1)), Text("b", "b").At(time.UnixMilli(2))) }}
+		s := Scenario{Build: forgetful, Feed: func(c *Cluster) {
+			c.Feed("in", Text("a", "a").At(time.UnixMilli(1)), Text("b", "b").At(time.UnixMilli(2)))
+		}}
 		c, p := s.cluster()
 		if err := c.Run(t.Context(), p); err != nil {
 			t.Fatal(err)

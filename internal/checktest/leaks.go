@@ -2,7 +2,6 @@ package checktest
 
 import (
 	"bytes"
-	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -60,7 +59,7 @@ func stacks(packages []string) map[string]string {
 		for _, p := range packages {
 			if bytes.Contains(s, []byte(p)) {
 				head, _, _ := bytes.Cut(s, []byte(" ["))
-				out[fmt.Sprintf("%s", head)] = string(s)
+				out[string(head)] = string(s)
 			}
 		}
 	}

@@ -221,7 +221,7 @@ func (c Config) Validate() error {
 		bad = append(bad, errors.New("StopTimeout must not be negative"))
 	}
 	if c.Delivery > pipeline.AtLeastOnce {
-		bad = append(bad, fmt.Errorf("Delivery: no such guarantee (%d)", c.Delivery))
+		bad = append(bad, fmt.Errorf("no such guarantee: Delivery is %d", c.Delivery))
 	}
 	if err := errors.Join(bad...); err != nil {
 		return fmt.Errorf("%w: kafka.Config:\n%w", pipeline.ErrInvalid, err)
