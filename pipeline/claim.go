@@ -84,6 +84,31 @@ func (c *Claim) Deliver(b *Batch) bool {
 	return false
 }
 
+// TryDeliver is Deliver that gives up after d: the claim is still open then, and
+// the batch has not been taken. A source uses it that must look after its
+// membership while a chain is busy.
+func (c *Claim) TryDeliver(b *Batch, d time.Duration) (taken, open bool) {
+	if len(b.Records) == 0 {
+		return true, !c.stopping.Load()
+	}
+	select {
+	case c.queue <- b:
+		return true, true
+	default:
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case c.queue <- b:
+		return true, true
+	case <-timer.C:
+		return false, true
+	case <-c.stop:
+	case <-c.finished:
+	}
+	return false, false
+}
+
 // Done is closed when the claim takes no more input: its session is over, or the
 // pipeline stops.
 func (c *Claim) Done() <-chan struct{} { return c.stop }

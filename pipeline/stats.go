@@ -29,7 +29,7 @@ type Stats struct {
 // of the run; what is replayed is counted again, except in Committed.
 type Snapshot struct {
 	// Records is the number of input records processed, InputBytes the sum of
-	// their keys and values.
+	// their keys, values and headers.
 	Records, InputBytes int64
 	// Outputs is the number of output records staged, without dead letters.
 	Outputs, OutputBytes int64

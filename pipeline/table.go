@@ -61,6 +61,9 @@ func Table[K comparable, V any](p *Pipeline, topic string, keys Serde[K], values
 	if n.cfg.partitioner != nil || n.cfg.headers != nil || n.cfg.hasTombs {
 		p.mistake("table %q: a table takes only OnError and Timeout", topic)
 	}
+	if n.cfg.policy.retries > 0 || n.cfg.timeout > 0 {
+		p.mistake("table %q: Retry and Timeout are for stages; a table's entries are only decoded", topic)
+	}
 	if keys == nil {
 		p.mistake("table %q has no key serde", topic)
 	}

@@ -163,6 +163,9 @@ func (t *Task) Reject(ctx context.Context, r *Raw, stage string, reason error) e
 func (t *Task) done(r *Raw) {
 	t.counts.records++
 	t.counts.inputBytes += int64(len(r.Key) + len(r.Value))
+	for i := range r.Headers {
+		t.counts.inputBytes += int64(len(r.Headers[i].Key) + len(r.Headers[i].Value))
+	}
 }
 
 // call runs the chain and turns a panic into the error of the stage that ran.

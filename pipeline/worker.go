@@ -90,6 +90,9 @@ func (w *Worker) Ready(ctx context.Context) error {
 		if IsFatal(err) {
 			return fmt.Errorf("pipeline %q: %w", w.p.name, err)
 		}
+		if verdictOf(err) == Fenced {
+			w.countFence(err)
+		}
 		w.log.Warn("producer not ready, trying again", "error", err)
 		if !sleep(ctx, unlimitedBackoff.Wait(try)) {
 			return context.Cause(ctx)

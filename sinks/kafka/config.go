@@ -30,6 +30,9 @@ const (
 	RoundRobin        = kafkasource.RoundRobin
 )
 
+// ErrUnreachable says that no bootstrap address answered.
+var ErrUnreachable = cluster.ErrUnreachable
+
 // Where to begin in partitions without a committed position.
 var (
 	// Earliest begins at the beginning; it is the zero value.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -69,7 +70,7 @@ func (h *handler) Cleanup(sarama.ConsumerGroupSession) error {
 
 // ConsumeClaim feeds one partition until it is revoked or the worker has enough.
 // It returns only when nothing of the partition will be committed any more.
-func (h *handler) ConsumeClaim(_ sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+func (h *handler) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	part := pipeline.Partition{Topic: claim.Topic(), Partition: claim.Partition()}
 	c, err := h.w.Claim(part, claim.InitialOffset())
 	if err != nil {
@@ -77,40 +78,121 @@ func (h *handler) ConsumeClaim(_ sarama.ConsumerGroupSession, claim sarama.Consu
 		return err
 	}
 	defer c.Release()
-	keys := internTable{}
+	f := &feed{claim: claim, sess: sess, generation: sess.GenerationID(), keys: internTable{}}
 	for {
-		var m *sarama.ConsumerMessage
-		var ok bool
-		select {
-		case m, ok = <-claim.Messages():
-		case <-c.Done():
-		}
+		m, ok := f.next(c.Done())
 		if !ok {
 			return nil
 		}
 		b := c.NewBatch()
-		ok = fill(b, m, claim.Messages(), part.Topic, keys)
-		if !c.Deliver(b) || !ok {
+		f.fill(b, m)
+		if !f.deliver(c, b) {
 			return nil
 		}
 	}
 }
 
-// fill takes what is at hand and reports whether the channel is still open.
-func fill(b *pipeline.Batch, m *sarama.ConsumerMessage, more <-chan *sarama.ConsumerMessage, topic string, keys internTable) bool {
+// feed is the records of a claim on their way to the worker.
+type feed struct {
+	claim sarama.ConsumerGroupClaim
+	sess  sarama.ConsumerGroupSession
+	keys  internTable
+
+	generation int32 // as of the last look
+	suspect    bool  // there was a rebalance since, which may have ended the claim
+
+	early []*sarama.ConsumerMessage // taken from the channel before their time
+	ended bool                      // the channel is closed
+}
+
+// next waits for a record. It is false when there will be none.
+func (f *feed) next(done <-chan struct{}) (m *sarama.ConsumerMessage, ok bool) {
+	if len(f.early) > 0 {
+		m, f.early = f.early[0], f.early[1:]
+		return m, true
+	}
+	if f.ended {
+		return nil, false
+	}
+	select {
+	case m, ok = <-f.claim.Messages():
+	case <-done:
+	}
+	f.ended = !ok
+	return m, ok
+}
+
+// fill takes what is at hand.
+func (f *feed) fill(b *pipeline.Batch, m *sarama.ConsumerMessage) {
 	for {
-		add(b, m, topic, keys)
+		add(b, m, f.claim.Topic(), f.keys)
 		if b.Full() {
-			return true
+			return
+		}
+		if len(f.early) > 0 {
+			m, f.early = f.early[0], f.early[1:]
+			continue
 		}
 		var ok bool
 		select {
-		case m, ok = <-more:
+		case m, ok = <-f.claim.Messages():
 			if !ok {
-				return false
+				f.ended = true
+				return
 			}
 		default:
-			return true
+			return
+		}
+	}
+}
+
+const (
+	deliverPoll = 100 * time.Millisecond
+	// peekRecords is how many records are taken from a claim at a look, and
+	// maxEarly how many in all, to see whether it has ended behind them.
+	peekRecords = 256
+	maxEarly    = 1024
+)
+
+// deliver hands a batch over. While the chain is busy it looks whether the
+// partition is being taken away: sarama shows that only by closing the channel,
+// behind the records that are still in it, and holds the whole group up until the
+// claim has returned.
+func (f *feed) deliver(c *pipeline.Claim, b *pipeline.Batch) bool {
+	for {
+		taken, open := c.TryDeliver(b, deliverPoll)
+		if taken || !open {
+			return open
+		}
+		if now := f.sess.GenerationID(); now != f.generation {
+			f.generation, f.suspect = now, true
+		}
+		if f.suspect {
+			f.peek()
+		}
+		if f.ended || f.sess.Context().Err() != nil {
+			return false
+		}
+	}
+}
+
+// peek takes what the channel holds, to get to its end if it has one. A claim that
+// has ended is given no more; one that goes on fills up what may be taken.
+func (f *feed) peek() {
+	for range peekRecords {
+		if len(f.early) >= maxEarly {
+			f.suspect = false
+			return
+		}
+		select {
+		case m, ok := <-f.claim.Messages():
+			if !ok {
+				f.ended = true
+				return
+			}
+			f.early = append(f.early, m)
+		default:
+			return
 		}
 	}
 }
