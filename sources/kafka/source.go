@@ -104,6 +104,9 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 
 	for try := 0; ; try++ {
 		if err := w.Ready(ctx); err != nil {
+			if ctx.Err() != nil {
+				return h.outcome(ctx)
+			}
 			return err
 		}
 		began := h.sessions.Load()
