@@ -85,14 +85,14 @@ func parseCopy(args []string, stderr io.Writer) (*copyOptions, error) {
 			fs.PrintDefaults()
 			return nil, errUsage
 		}
-		return nil, usage(stderr, "%v", err)
+		return nil, usage(stderr, "copy", "%v", err)
 	}
 	if fs.NArg() > 0 {
-		return nil, usage(stderr, "unexpected argument %q", fs.Arg(0))
+		return nil, usage(stderr, "copy", "unexpected argument %q", fs.Arg(0))
 	}
 	for name, v := range map[string]string{"brokers": *brokers, "from": o.from, "to": o.to, "group": o.cfg.Group} {
 		if v == "" {
-			return nil, usage(stderr, "--%s is required", name)
+			return nil, usage(stderr, "copy", "--%s is required", name)
 		}
 	}
 	switch *delivery {
@@ -100,11 +100,11 @@ func parseCopy(args []string, stderr io.Writer) (*copyOptions, error) {
 	case "at-least-once":
 		o.cfg.Delivery = pipeline.AtLeastOnce
 	default:
-		return nil, usage(stderr, "--delivery is exactly-once or at-least-once, not %q", *delivery)
+		return nil, usage(stderr, "copy", "--delivery is exactly-once or at-least-once, not %q", *delivery)
 	}
 	for name, d := range map[string]time.Duration{"commit-interval": o.cfg.CommitInterval, "session-timeout": o.cfg.SessionTimeout} {
 		if d <= 0 {
-			return nil, usage(stderr, "--%s must be positive, not %v", name, d)
+			return nil, usage(stderr, "copy", "--%s must be positive, not %v", name, d)
 		}
 	}
 	o.cfg.Brokers = strings.Split(*brokers, ",")
@@ -115,16 +115,16 @@ func parseCopy(args []string, stderr io.Writer) (*copyOptions, error) {
 		o.cfg.LeaveGroup = true
 	}
 	if err := o.cfg.Validate(); err != nil {
-		return nil, usage(stderr, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
+		return nil, usage(stderr, "copy", "%s", strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	if err := copyPipeline(o).Validate(); err != nil {
-		return nil, usage(stderr, "%s", strings.ReplaceAll(err.Error(), "\n", " "))
+		return nil, usage(stderr, "copy", "%s", strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	return o, nil
 }
 
 // usage reports a mistake in the flags in one line.
-func usage(stderr io.Writer, format string, args ...any) error {
-	fmt.Fprintf(stderr, "leat copy: "+format+" (see leat copy --help)\n", args...)
+func usage(stderr io.Writer, command, format string, args ...any) error {
+	fmt.Fprintf(stderr, "leat "+command+": "+format+" (see leat "+command+" --help)\n", args...)
 	return errUsage
 }

@@ -138,6 +138,14 @@ type ProducerConfig struct {
 	// worker that is gone. Kafka: transaction.timeout.ms. Default: 15 s, and at
 	// least three times CommitInterval.
 	TransactionTimeout time.Duration
+	// BatchSize seals a batch, in bytes before compression. Kafka: batch.size.
+	// Default: 128 KiB.
+	BatchSize int
+	// BufferMemory bounds the bytes of records that are not acknowledged; a send
+	// waits for room. Kafka: buffer.memory. Default: 32 MiB.
+	BufferMemory int64
+	// RequestTimeout bounds one attempt. Kafka: request.timeout.ms. Default: 10 s.
+	RequestTimeout time.Duration
 	// DeliveryTimeout bounds the retries of a batch. Kafka: delivery.timeout.ms.
 	// Default: 120 s.
 	DeliveryTimeout time.Duration
@@ -163,6 +171,9 @@ const (
 	defaultMaxRequestSize     = 1 << 20
 	defaultTransactionTimeout = 15 * time.Second
 	defaultDeliveryTimeout    = 120 * time.Second
+	defaultRequestTimeout     = 10 * time.Second
+	defaultBatchSize          = 128 << 10
+	defaultBufferMemory       = 32 << 20
 	defaultApplication        = "leat"
 )
 
@@ -178,6 +189,15 @@ func (c ProducerConfig) withDefaults(commitInterval time.Duration) ProducerConfi
 	}
 	if c.TransactionTimeout == 0 {
 		c.TransactionTimeout = max(defaultTransactionTimeout, 3*commitInterval)
+	}
+	if c.BatchSize == 0 {
+		c.BatchSize = defaultBatchSize
+	}
+	if c.BufferMemory == 0 {
+		c.BufferMemory = defaultBufferMemory
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = defaultRequestTimeout
 	}
 	if c.DeliveryTimeout == 0 {
 		c.DeliveryTimeout = defaultDeliveryTimeout
@@ -239,6 +259,13 @@ func (c Config) source() kafkasource.Config {
 		SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval, RebalanceTimeout: c.RebalanceTimeout,
 		FetchMaxBytes: c.FetchMaxBytes, LeaveGroup: c.LeaveGroup, UntilEnd: c.UntilEnd, Logger: c.Logger,
 	}
+}
+
+func (c Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.Default()
+	}
+	return c.Logger
 }
 
 func (c Config) cluster() cluster.Config {

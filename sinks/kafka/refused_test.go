@@ -1,10 +1,3 @@
-//go:build !race
-
-// These tests make a transaction fail, and sarama's AsyncProducer (v1.61.1) then has
-// a data race of its own: publishTxnPartitions reads the transaction manager's
-// lastError without the lock under which transitionTo writes it. They run
-// wherever the race detector is off, as in scripts/test-real.
-
 package kafka_test
 
 import (

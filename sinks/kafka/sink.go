@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/send"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -28,8 +28,7 @@ type Sink struct {
 	refreshed atomic.Int64 // unix ns
 	refresh   sync.Mutex
 
-	async   *asyncProducer
-	careful bool // the next producer sends one record a batch
+	sender *sender
 }
 
 // NewSink returns a sink. It connects when it is opened.
@@ -49,7 +48,7 @@ const topicsMaxAge = time.Minute
 func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, error) {
 	interval := cmp.Or(s.cfg.CommitInterval, pipeline.DefaultCommitInterval)
 	s.producer = s.cfg.Producer.withDefaults(interval)
-	s.log = cmp.Or(s.cfg.Logger, slog.Default())
+	s.log = s.cfg.logger()
 	client, err := cluster.Open(ctx, s.cfg.cluster())
 	if err != nil {
 		return pipeline.Terms{}, err
@@ -66,8 +65,10 @@ func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, er
 		s.txnID = transactionalID(s.cfg, spec.Pipeline)
 		return terms, nil
 	}
-	s.async, err = newAsyncProducer(s.cfg, s.producer, "", false)
-	return terms, err
+	if s.sender, err = newSender(ctx, s.cfg, s.producer, ""); err != nil {
+		return pipeline.Terms{}, err
+	}
+	return terms, s.knowTopics(ctx, s.sender)
 }
 
 // transactionalID is stable for a named instance, so that a restart ends what the
@@ -111,10 +112,21 @@ func (s *Sink) known(ctx context.Context) map[string]*topic {
 	return *s.topics.Load()
 }
 
-// Send hands outputs to the producer; it blocks while that takes no more.
+// knowTopics has the producer learn the output topics.
+func (s *Sink) knowTopics(ctx context.Context, sender *sender) error {
+	for name := range *s.topics.Load() {
+		if _, err := sender.p.Partitions(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Send hands outputs to the producer; it blocks while its buffer is full.
 func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
 	topics := s.known(ctx)
-	msgs := make([]message, len(outputs))
+	done := make([]outcome, len(outputs))
+	var headers []send.Header
 	for i := range outputs {
 		o := &outputs[i]
 		t := topics[o.Topic]
@@ -128,84 +140,95 @@ func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
 				Rejected: []pipeline.Rejection{{Origin: o.Origin, Topic: o.Topic, Err: err}},
 			}
 		}
-		msgs[i].set(o, part)
+		headers = headers[:0]
+		for _, h := range o.Headers {
+			headers = append(headers, send.Header(h))
+		}
+		if err := s.sender.send(ctx, o, part, &done[i], headers); err != nil {
+			return &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: err}
+		}
 	}
-	return s.async.send(ctx, msgs)
+	return nil
 }
 
-// Flush waits for the acknowledgement of everything sent. If a batch was refused
-// as too large, the next producer sends each record alone, until a flush succeeds.
+// Flush waits for the acknowledgement of everything sent, and reports the first
+// record that was not.
 func (s *Sink) Flush(ctx context.Context) error {
-	err := s.async.flush(ctx)
-	refused := s.async.refusedBatch()
-	s.async.forget()
-	if refused == s.careful || err != nil && !refused {
-		return err
+	if err := s.sender.p.Flush(ctx); err != nil {
+		return s.sender.verdict("flush", err)
 	}
-	a, aerr := newAsyncProducer(s.cfg, s.producer, "", refused)
-	if aerr != nil {
-		return errors.Join(err, verdict("flush", aerr))
-	}
-	s.async.discard()
-	s.async, s.careful = a, refused
-	return err
+	s.sender.mu.Lock()
+	err := s.sender.err
+	s.sender.mu.Unlock()
+	defer s.sender.forget()
+	return s.sender.verdict("flush", err)
 }
 
 // Init makes a new producer with the transactional id, which ends whatever an
 // earlier one left open.
 func (s *Sink) Init(ctx context.Context) error {
-	if s.async != nil {
-		s.async.discard()
-		s.async = nil
+	s.giveUp()
+	ctx, cancel := context.WithTimeout(ctx, s.producer.TransactionTimeout)
+	defer cancel()
+	sender, err := newSender(ctx, s.cfg, s.producer, s.txnID)
+	if err == nil {
+		err = s.knowTopics(ctx, sender)
 	}
-	a, err := newAsyncProducer(s.cfg, s.producer, s.txnID, s.careful)
-	if err != nil {
-		return verdict("init", err)
-	}
-	s.async = a
-	return nil
+	s.sender = sender
+	return sender.verdict("init", err)
 }
 
 // Begin opens a transaction.
-func (s *Sink) Begin(context.Context) error { return s.async.begin() }
+func (s *Sink) Begin(ctx context.Context) error {
+	s.sender.forget()
+	ctx, cancel := s.sender.limited(ctx)
+	defer cancel()
+	return s.sender.verdict("begin", s.sender.p.Begin(ctx))
+}
 
 // SendOffsets adds positions to the transaction.
-func (s *Sink) SendOffsets(_ context.Context, offsets []pipeline.Offset, group pipeline.GroupMetadata) error {
-	return s.async.sendOffsets(offsets, group)
+func (s *Sink) SendOffsets(ctx context.Context, offsets []pipeline.Offset, group pipeline.GroupMetadata) error {
+	ctx, cancel := s.sender.limited(ctx)
+	defer cancel()
+	return s.sender.verdict("offsets", s.sender.p.SendOffsets(ctx, offsets, group))
 }
 
 // Commit flushes and commits.
 func (s *Sink) Commit(ctx context.Context) error {
-	err := s.async.commit()
-	if err == nil && s.careful { // what made it careful is through
-		s.careful = false
-		return s.Init(ctx)
-	}
-	return err
+	ctx, cancel := s.sender.limited(ctx)
+	defer cancel()
+	return s.sender.verdict("commit", s.sender.p.Commit(ctx))
 }
 
-// Abort discards the transaction. If a batch was refused as too large, which of
-// its records it was is found by sending each alone.
+// Abort discards the transaction.
 func (s *Sink) Abort(ctx context.Context) error {
-	err := s.async.abort()
-	split := s.async.refusedBatch()
-	s.careful = s.careful || split
-	switch {
-	case errors.Is(err, errCommitStuck), err == nil && split:
-		return s.Init(ctx) // which ends the transaction, too
-	default:
-		return err
+	ctx, cancel := s.sender.limited(ctx)
+	defer cancel()
+	err := s.sender.p.Abort(ctx)
+	s.sender.forget()
+	return s.sender.verdict("abort", err)
+}
+
+// closeTimeout bounds the end of a producer that is given up.
+const closeTimeout = 2 * time.Second
+
+func (s *Sink) giveUp() {
+	if s.sender == nil {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.sender.p.Close(ctx, 0); err != nil {
+		s.log.Warn("producer does not close", "error", err)
+	}
+	s.sender = nil
 }
 
 // Close releases the connections.
 func (s *Sink) Close() error {
-	var errs []error
-	if s.async != nil {
-		errs = append(errs, s.async.close())
+	s.giveUp()
+	if s.client == nil {
+		return nil
 	}
-	if s.client != nil {
-		errs = append(errs, s.client.Close())
-	}
-	return errors.Join(errs...)
+	return s.client.Close()
 }

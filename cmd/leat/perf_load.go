@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/leat-stream/leat/internal/murmur2"
+	"github.com/leat-stream/leat/internal/send"
+)
+
+// load is the records that leat perf produce writes.
+type load struct {
+	p       *send.Producer
+	o       *perfOptions
+	bodies  [][]byte
+	latency histogram
+	err     atomic.Pointer[error]
+}
+
+const text = `{"status":"ACTIVE","currency":"EUR","country":"DE","channel":"web","version":3,"flags":[0,1,0]}.............`
+
+// newLoad makes values beforehand: half random, half repeating text, so that they
+// compress to about half.
+func newLoad(p *send.Producer, o *perfOptions) *load {
+	l := &load{p: p, o: o, bodies: make([][]byte, 1024)}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range l.bodies {
+		b := make([]byte, o.size)
+		for j := range b[:o.size/2] {
+			b[j] = byte(rnd.Uint32())
+		}
+		for j := o.size / 2; j < o.size; j++ {
+			b[j] = text[(j-o.size/2)%len(text)]
+		}
+		l.bodies[i] = b
+	}
+	return l
+}
+
+// sent is one record on its way; chunks of them are one allocation.
+type sent struct {
+	l     *load
+	began time.Time
+}
+
+// Complete implements send.Completion.
+func (s *sent) Complete(_ int64, _ time.Time, err error) {
+	if err != nil {
+		s.l.err.CompareAndSwap(nil, &err)
+		return
+	}
+	s.l.latency.add(time.Since(s.began))
+}
+
+func (l *load) failed() error {
+	if err := l.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (l *load) produce(ctx context.Context) error {
+	parts, err := l.p.Partitions(ctx, l.o.topic)
+	if err != nil {
+		return err
+	}
+	key := make([]byte, l.o.key)
+	var chunk []sent
+	var began time.Time
+	for i := int64(0); i < l.o.records; i++ {
+		if l.o.transaction && i%64 == 0 {
+			if began, err = l.turn(ctx, began); err != nil {
+				return err
+			}
+		}
+		if len(chunk) == 0 {
+			chunk = make([]sent, 256)
+		}
+		chunk[0] = sent{l, time.Now()}
+		r := send.Record{Topic: l.o.topic, Value: l.bodies[i%int64(len(l.bodies))], Timestamp: chunk[0].began, Done: &chunk[0]}
+		chunk = chunk[1:]
+		if l.o.key > 0 {
+			hex(key, uint64(i))
+			r.Key = key
+			r.Partition = murmur2.Partition(key, parts)
+		} else {
+			r.Partition = int32(i / 64 % int64(parts))
+		}
+		binary.BigEndian.PutUint64(r.Value, uint64(i))
+		if err := l.p.Send(ctx, &r); err != nil {
+			return err
+		}
+	}
+	if l.o.transaction {
+		return l.p.Commit(ctx)
+	}
+	return l.p.Flush(ctx)
+}
+
+// turn ends a transaction whose time is over and begins the next.
+func (l *load) turn(ctx context.Context, began time.Time) (time.Time, error) {
+	if !began.IsZero() {
+		if time.Since(began) < l.o.interval {
+			return began, nil
+		}
+		if err := l.p.Commit(ctx); err != nil {
+			return began, err
+		}
+	}
+	return time.Now(), l.p.Begin(ctx)
+}
+
+func hex(dst []byte, v uint64) {
+	const digits = "0123456789abcdef"
+	for i := len(dst) - 1; i >= 0; i-- {
+		dst[i] = digits[v&15]
+		v >>= 4
+	}
+}
+
+// histogram counts durations in buckets that are at most 1/16 wide.
+type histogram struct{ buckets [64 * 16]atomic.Int64 }
+
+func (h *histogram) add(d time.Duration) {
+	v := uint64(max(0, d.Microseconds()))
+	h.buckets[bucket(v)].Add(1)
+}
+
+func bucket(v uint64) int {
+	if v < 16 {
+		return int(v)
+	}
+	shift := bits.Len64(v) - 5
+	return (shift+1)*16 + int(v>>shift&15)
+}
+
+func (h *histogram) count() (n int64) {
+	for i := range h.buckets {
+		n += h.buckets[i].Load()
+	}
+	return n
+}
+
+// at returns a quantile in milliseconds: its bucket's upper edge.
+func (h *histogram) at(q float64) float64 {
+	want := int64(q * float64(h.count()))
+	var n int64
+	for i := range h.buckets {
+		if n += h.buckets[i].Load(); n >= want && n > 0 {
+			if i < 16 {
+				return float64(i+1) / 1000
+			}
+			shift := i/16 - 1
+			return float64((uint64(i%16)+17)<<shift) / 1000
+		}
+	}
+	return 0
+}

@@ -1,0 +1,151 @@
+package send
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// accumulator collects records into batches. Callers append from any goroutine;
+// the machine collects what is sealed.
+type accumulator struct {
+	cfg    *Config
+	mem    *memory
+	rounds rounds
+	pool   sync.Pool
+	wake   func() // tells the loop that there is something new
+	now    func() time.Time
+
+	topics atomic.Pointer[map[string][]*partition] // replaced, never changed
+	failed atomic.Pointer[error]                   // why nothing is taken any more
+}
+
+func newAccumulator(cfg *Config, wake func()) *accumulator {
+	a := &accumulator{cfg: cfg, mem: newMemory(cfg.BufferMemory), wake: wake, now: time.Now}
+	a.topics.Store(&map[string][]*partition{})
+	a.rounds.init()
+	a.pool.New = func() any { return &batch{arena: make([]byte, 0, cfg.BatchSize)} }
+	return a
+}
+
+// partitions returns what is known of a topic, nil if nothing.
+func (a *accumulator) partitions(topic string) []*partition { return (*a.topics.Load())[topic] }
+
+// append takes a record, waiting for room in the buffer if there is none.
+func (a *accumulator) append(ctx context.Context, r *Record) error {
+	if err := a.failed.Load(); err != nil {
+		return *err
+	}
+	size := r.Size()
+	if size > a.cfg.MaxRequestSize || int64(size) > a.cfg.BufferMemory {
+		return ErrTooLarge
+	}
+	parts := a.partitions(r.Topic)
+	if r.Partition < 0 || int(r.Partition) >= len(parts) {
+		return ErrUnknownTopic
+	}
+	pt := parts[r.Partition]
+	pt.mu.Lock()
+	closed := pt.closed
+	taken, sealed := pt.tryAppend(r, size, a.cfg.BatchSize)
+	pt.mu.Unlock()
+	if sealed {
+		a.wake()
+	}
+	if taken || closed != nil {
+		return closed
+	}
+	b, err := a.newBatch(ctx, pt, size)
+	if err != nil {
+		return err
+	}
+	pt.mu.Lock()
+	closed = pt.closed // the machine may have looked here for the last time
+	if taken, _ = pt.tryAppend(r, size, a.cfg.BatchSize); !taken && closed == nil {
+		b.born = a.now()
+		b.append(r, size, a.cfg.BatchSize)
+		pt.current = b
+		if b.size >= a.cfg.BatchSize {
+			pt.sealCurrent()
+		}
+	}
+	pt.mu.Unlock()
+	if taken || closed != nil { // another caller was faster
+		a.settle(b)
+	}
+	a.wake()
+	return closed
+}
+
+// tryAppend appends to the current batch; one that has no room is sealed.
+func (pt *partition) tryAppend(r *Record, size, limit int) (taken, sealed bool) {
+	b := pt.current
+	if b == nil || pt.closed != nil {
+		return false, false
+	}
+	taken = b.append(r, size, limit)
+	if !taken || b.size >= limit {
+		pt.sealCurrent()
+		sealed = true
+	}
+	return taken, sealed
+}
+
+func (pt *partition) sealCurrent() {
+	pt.ready = append(pt.ready, pt.current)
+	pt.current = nil
+}
+
+func (a *accumulator) newBatch(ctx context.Context, pt *partition, size int) (*batch, error) {
+	charge := int64(max(a.cfg.BatchSize, size))
+	if err := a.mem.take(ctx, charge, a.cfg.MaxBlock); err != nil {
+		return nil, err
+	}
+	b := a.pool.Get().(*batch)
+	b.part, b.charge, b.round = pt, charge, a.rounds.enter()
+	return b, nil
+}
+
+// settle gives a batch's memory back; its records have been told.
+func (a *accumulator) settle(b *batch) {
+	charge, r := b.charge, b.round
+	clear(b.records)
+	clear(b.ptrs)
+	clear(b.done)
+	reuse := cap(b.arena) == a.cfg.BatchSize
+	*b = batch{records: b.records[:0], ptrs: b.ptrs[:0], done: b.done[:0], arena: b.arena[:0]}
+	if reuse {
+		a.pool.Put(b)
+	}
+	a.mem.give(charge)
+	a.rounds.leave(r)
+}
+
+// collect moves what is due to the machine's queue: what is sealed, and what has
+// lingered or is wanted at once. It returns when the current batch will be due.
+func (pt *partition) collect(now time.Time, linger time.Duration, all bool) (due time.Time) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	if b := pt.current; b != nil {
+		due = b.born.Add(linger)
+		if all || !due.After(now) {
+			pt.sealCurrent()
+			due = time.Time{}
+		}
+	}
+	pt.queue = append(pt.queue, pt.ready...)
+	clear(pt.ready)
+	pt.ready = pt.ready[:0]
+	return due
+}
+
+// close makes append refuse everything, even what is in the midst of it.
+func (pt *partition) close(err error) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	pt.closed = err
+}
+
+// fail makes append refuse everything.
+func (a *accumulator) fail(err error) { a.failed.CompareAndSwap(nil, &err) }

@@ -1,0 +1,111 @@
+package send
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// enqueue has a call made after those before it. Coordinator calls are made one at
+// a time: their order is part of their meaning.
+func (m *machine) enqueue(c *call, _ time.Time) {
+	c.dropped = c.dropped || m.closing // nobody will wait for it
+	m.calls = append(m.calls, c)
+}
+
+// nextCall makes the first call of the queue, if none is under way and its time
+// has come.
+func (m *machine) nextCall(now time.Time) (next time.Time) {
+	for len(m.calls) > 0 && !m.calling {
+		c := m.calls[0]
+		switch {
+		case c.dropped:
+			m.endCall(c, answer{}, m.gaveUp(c, context.Canceled))
+			continue
+		case !c.deadline.IsZero() && !c.deadline.After(now):
+			m.endCall(c, answer{}, m.gaveUp(c, context.DeadlineExceeded))
+			continue
+		case m.callAt.After(now):
+			if c.deadline.IsZero() {
+				return m.callAt
+			}
+			return earlier(m.callAt, c.deadline)
+		}
+		c.tries++
+		m.calling = true
+		m.stats.calls.Add(1)
+		m.w.call(c)
+	}
+	if len(m.calls) > 0 && m.calling {
+		return m.calls[0].deadline
+	}
+	return next
+}
+
+// overdue breaks the call under way when its time is over.
+func (m *machine) overdue(now time.Time) {
+	if !m.calling {
+		return
+	}
+	c := m.calls[0]
+	if c.dropped || !c.deadline.IsZero() && !c.deadline.After(now) {
+		m.w.dropCall(c)
+	}
+}
+
+// called takes the outcome of the call under way. An error says nothing about
+// what the broker did or will do: the call is ambiguous from then on, and it is
+// repeated unchanged: rule 6.
+func (m *machine) called(c *call, a answer, err error, now time.Time) {
+	m.calling = false
+	c.rediscover = false
+	if err != nil {
+		m.log.Debug("coordinator call failed", "call", c.kind, "error", err)
+		if c.kind == callEnd && !m.cfg.keeps(ruleRepeatEnd) {
+			m.endCall(c, answer{}, err)
+			return
+		}
+		c.ambiguous = true
+		m.tx.tainted = true
+		c.rediscover = true
+		m.callAt = now.Add(m.backoff(c.tries - 1))
+		m.stats.callRetries.Add(1)
+		return
+	}
+	switch cl := classify(a.code); cl {
+	case codeRetry, codeCoordinator, codeLeader:
+		c.rediscover = cl == codeCoordinator
+		m.callAt = now.Add(m.callBackoff(c, a.code))
+		m.stats.callRetries.Add(1)
+	default:
+		m.callAt = time.Time{}
+		m.endCall(c, a, nil)
+	}
+}
+
+// concurrentBackoff is short: the markers of the transaction before are being
+// written, which takes milliseconds.
+const concurrentBackoff = 5 * time.Millisecond
+
+func (m *machine) callBackoff(c *call, code sarama.KError) time.Duration {
+	if code == sarama.ErrConcurrentTransactions {
+		return min(concurrentBackoff<<min(c.tries-1, 5), m.cfg.RetryBackoff)
+	}
+	return m.backoff(c.tries - 1)
+}
+
+func (m *machine) endCall(c *call, a answer, err error) {
+	m.calls = m.calls[1:]
+	c.done(a, err)
+}
+
+// gaveUp is the error of a call that had no definite answer in its time. Only of
+// EndTxn does the transaction's outcome depend.
+func (m *machine) gaveUp(c *call, cause error) error {
+	if c.ambiguous && c.kind == callEnd {
+		return fmt.Errorf("%w: %v was sent and not answered: %w", ErrUnknown, c.kind, cause)
+	}
+	return fmt.Errorf("%v: %w", c.kind, cause)
+}

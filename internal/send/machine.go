@@ -1,0 +1,302 @@
+package send
+
+import (
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// machine is the state behind the accumulator. One goroutine at a time.
+type machine struct {
+	cfg   *Config
+	acc   *accumulator
+	w     world
+	log   *slog.Logger
+	rnd   *rand.Rand
+	stats *stats
+
+	parts  []*partition
+	nodes  map[int32]*node     // live connections
+	addrs  map[int32]string    // as of the latest view
+	redial map[int32]time.Time // not before
+
+	wantView bool
+	viewing  bool
+	viewedAt time.Time
+	viewNext time.Time
+	viewFail int
+	asked    map[string]*lookup // topics that somebody waits for
+
+	id         identity
+	onIdentity []func() // called when the identity that is asked for is there
+	tx         transaction
+
+	calls   []*call // in order; the first may be under way
+	calling bool
+	callAt  time.Time
+
+	closing bool
+	gone    error // why nothing can be sent any more
+}
+
+// partition is one partition of a topic. Its first part belongs to the callers,
+// under mu; all else is the machine's.
+type partition struct {
+	topic string
+	id    int32
+
+	mu      sync.Mutex
+	current *batch
+	ready   []*batch
+	closed  error // nothing is taken any more
+
+	queue  []*batch // sealed, never sent
+	sent   []*batch // sent and not settled, in order
+	on     *node    // where they are flying
+	flying int
+
+	leader, leaderEpoch int32
+
+	retry     bool // the head of sent goes alone, after the others are back
+	fails     int
+	notBefore time.Time
+
+	// Numbering, for idempotence.
+	pid      int64
+	epoch    int16
+	next     int32 // sequence of the next batch
+	order    int64 // batches numbered so far
+	acked    int64 // order of the last acknowledged batch
+	base     int64 // order of the first batch of this epoch
+	hole     bool  // a numbered batch was given up: its fate is unknown
+	renumber bool  // take the next epoch when nothing is flying
+
+	inTxn  bool // the coordinator knows that it is part of the transaction
+	adding bool
+}
+
+// lookup is a wish to know a topic.
+type lookup struct {
+	waiters []func(error)
+	expires time.Time
+}
+
+func newMachine(cfg *Config, acc *accumulator, w world, rnd *rand.Rand, st *stats) *machine {
+	return &machine{
+		cfg: cfg, acc: acc, w: w, log: cfg.Logger, rnd: rnd, stats: st,
+		nodes: map[int32]*node{}, addrs: map[int32]string{}, redial: map[int32]time.Time{}, asked: map[string]*lookup{},
+		id: identity{pid: -1, epoch: -1},
+	}
+}
+
+func (m *machine) transactional() bool { return m.cfg.TransactionalID != "" }
+
+// step does all that can be done now, and returns when to be called again at the
+// latest.
+func (m *machine) step(now time.Time) time.Time {
+	next := m.collect(now)
+	next = earlier(next, m.expire(now))
+	m.resolve(now)
+	m.addPartitions(now)
+	next = earlier(next, m.dispatch(now))
+	next = earlier(next, m.refresh(now))
+	return earlier(next, m.nextCall(now))
+}
+
+// earlier returns the earlier of two times, of which zero means never.
+func earlier(a, b time.Time) time.Time {
+	switch {
+	case a.IsZero():
+		return b
+	case b.IsZero() || a.Before(b):
+		return a
+	default:
+		return b
+	}
+}
+
+// collect takes over what the callers have sealed or left lingering.
+func (m *machine) collect(now time.Time) (next time.Time) {
+	all := m.closing || m.acc.rounds.pending() || m.acc.mem.waiting()
+	for _, pt := range m.parts {
+		next = earlier(next, pt.collect(now, m.cfg.Linger, all))
+		if len(pt.queue) > 0 && m.tx.refuses() {
+			m.failQueue(pt, m.tx.why())
+		}
+	}
+	return next
+}
+
+func (m *machine) failQueue(pt *partition, err error) {
+	for _, b := range pt.queue {
+		m.finish(b, result{offset: -1}, err)
+	}
+	clear(pt.queue)
+	pt.queue = pt.queue[:0]
+}
+
+// finish tells a batch's records their outcome, once, and gives its memory back.
+func (m *machine) finish(b *batch, r result, err error) {
+	if err != nil {
+		m.stats.recordsFailed.Add(int64(b.count()))
+		if m.transactional() {
+			m.tx.spoil(err)
+		}
+	} else {
+		m.stats.recordsAcked.Add(int64(b.count()))
+	}
+	if b.hasDone {
+		for i, d := range b.done {
+			if d == nil {
+				continue
+			}
+			offset, ts := int64(-1), r.appended
+			if err == nil && r.offset >= 0 {
+				offset = r.offset + int64(i)
+			}
+			if ts.IsZero() {
+				ts = b.first.Add(b.records[i].TimestampDelta)
+			}
+			d.Complete(offset, ts, err)
+		}
+	}
+	m.acc.settle(b)
+}
+
+// expire gives up batches whose delivery time-out has passed.
+func (m *machine) expire(now time.Time) (next time.Time) {
+	for _, pt := range m.parts {
+		for len(pt.queue) > 0 {
+			at := pt.queue[0].born.Add(m.cfg.DeliveryTimeout)
+			if at.After(now) {
+				next = earlier(next, at)
+				break
+			}
+			b := pt.queue[0]
+			pt.queue = shift(pt.queue)
+			m.stats.expired.Add(1)
+			m.finish(b, result{offset: -1}, ErrDeliveryTimeout)
+		}
+		next = earlier(next, m.expireSent(pt, now))
+	}
+	return next
+}
+
+// expireSent gives up sent batches that wait for another attempt. Those under way
+// come back by their request time-out first. Whether they are in the log is
+// unknown, so the sequence has a hole: rule 5.
+func (m *machine) expireSent(pt *partition, now time.Time) (next time.Time) {
+	keep := pt.sent[:0]
+	for _, b := range pt.sent {
+		at := b.born.Add(m.cfg.DeliveryTimeout)
+		if b.flying || at.After(now) && !m.tx.refuses() {
+			if !b.flying {
+				next = earlier(next, at)
+			}
+			keep = append(keep, b)
+			continue
+		}
+		err := ErrDeliveryTimeout
+		if at.After(now) {
+			err = ErrAborted
+		}
+		m.stats.expired.Add(1)
+		pt.hole = m.cfg.keeps(ruleHole)
+		m.tx.lost = true
+		m.finish(b, result{offset: -1}, err)
+	}
+	clear(pt.sent[len(keep):])
+	pt.sent = keep
+	if len(pt.sent) == 0 {
+		pt.calm()
+	}
+	return next
+}
+
+func shift(q []*batch) []*batch {
+	copy(q, q[1:])
+	q[len(q)-1] = nil
+	return q[:len(q)-1]
+}
+
+// calm ends a partition's retries.
+func (pt *partition) calm() { pt.retry, pt.fails, pt.notBefore = false, 0, time.Time{} }
+
+// backoff is exponential with jitter, as Kafka's.
+func (m *machine) backoff(fails int) time.Duration {
+	d := m.cfg.RetryBackoff
+	for i := 0; i < fails && d < m.cfg.RetryBackoffMax; i++ {
+		d *= 2
+	}
+	d = min(d, m.cfg.RetryBackoffMax)
+	return time.Duration(float64(d) * (0.8 + 0.4*m.rnd.Float64()))
+}
+
+// retryLater has a partition's batches sent again, in order: the head alone and
+// the rest after it, each with the sequence it has: rule 4.
+func (m *machine) retryLater(pt *partition, now time.Time) {
+	pt.retry = true
+	pt.notBefore = now.Add(m.backoff(pt.fails))
+	pt.fails++
+}
+
+// connection returns the node of a broker, a new one if the last has failed, or
+// nil and when to try again.
+func (m *machine) connection(id int32, now time.Time) (*node, time.Time) {
+	if n := m.nodes[id]; n != nil {
+		return n, time.Time{}
+	}
+	addr, known := m.addrs[id]
+	if !known {
+		return nil, time.Time{}
+	}
+	if at := m.redial[id]; at.After(now) {
+		return nil, at
+	}
+	n := &node{id: id, addr: addr}
+	m.nodes[id] = n
+	return n, time.Time{}
+}
+
+// drop gives a connection up after its first error.
+func (m *machine) drop(n *node, now time.Time) {
+	if m.nodes[n.id] != n {
+		return
+	}
+	delete(m.nodes, n.id)
+	m.redial[n.id] = now.Add(m.backoff(0))
+	m.stats.disconnects.Add(1)
+	m.w.hangUp(n)
+}
+
+// close fails everything that has no outcome. What is under way comes back soon,
+// since its connections are cut.
+func (m *machine) close() {
+	m.closing = true
+	m.perish(ErrClosed)
+	for _, id := range slices.Sorted(maps.Keys(m.nodes)) {
+		m.drop(m.nodes[id], time.Time{})
+	}
+	for _, c := range m.calls {
+		c.dropped = true
+	}
+	for _, topic := range slices.Sorted(maps.Keys(m.asked)) {
+		m.answerLookup(topic, ErrClosed)
+	}
+}
+
+// finished reports whether nothing is left to come back.
+func (m *machine) finished() bool {
+	if !m.closing || m.calling || m.viewing || len(m.calls) > 0 {
+		return false
+	}
+	for _, pt := range m.parts {
+		if pt.flying > 0 {
+			return false
+		}
+	}
+	return true
+}
