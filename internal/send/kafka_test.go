@@ -119,6 +119,7 @@ func read(t *testing.T, c *embedded.Cluster, topic string, partition int32) (out
 	}
 	conf := sarama.NewConfig()
 	conf.Version, conf.Consumer.IsolationLevel = sarama.V2_8_0_0, sarama.ReadCommitted
+	conf.Consumer.MaxWaitTime = 10 * time.Millisecond // Close waits for it
 	consumer, err := sarama.NewConsumer(c.Brokers(), conf)
 	if err != nil {
 		t.Fatal(err)

@@ -1,9 +1,6 @@
 package send
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // rounds tell when everything that was sent before a flush is settled, however
 // much is sent after. A batch belongs to the round in which it was begun; a flush
@@ -66,13 +63,4 @@ func (r *rounds) pending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.list) > 1
-}
-
-func await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
