@@ -41,6 +41,9 @@ func (a *accumulator) append(ctx context.Context, r *Record) error {
 	if size > a.cfg.MaxRequestSize || int64(size) > a.cfg.BufferMemory {
 		return ErrTooLarge
 	}
+	if !r.Timestamp.IsZero() && r.Timestamp.UnixMilli() < 0 {
+		return ErrTimestamp
+	}
 	parts := a.partitions(r.Topic)
 	if r.Partition < 0 || int(r.Partition) >= len(parts) {
 		return ErrUnknownTopic

@@ -209,3 +209,33 @@ func TestSplitKeepsRecords(t *testing.T) {
 		}
 	}
 }
+
+// A batch holds records with and without a timestamp, and ones that are centuries
+// apart go to different batches: a delta has no room for that.
+func TestTimestamps(t *testing.T) {
+	b := &batch{arena: make([]byte, 0, 1000)}
+	old, now := time.UnixMilli(5), time.Now()
+	for _, ts := range []time.Time{now, {}, now.Add(-time.Hour), old} {
+		if !b.append(&Record{Timestamp: ts}, 10, 1000) {
+			t.Fatalf("%v does not fit", ts)
+		}
+	}
+	if b.append(&Record{Timestamp: now.AddDate(250, 0, 0)}, 10, 1000) {
+		t.Error("a record 250 years later was taken into the same batch")
+	}
+	b.seal(&Config{}, false)
+	got := func(i int) time.Time { return b.wire.FirstTimestamp.Add(b.records[i].TimestampDelta) }
+	if d := got(1).Sub(now); d < -time.Millisecond || d > time.Minute {
+		t.Errorf("a record without a timestamp got %v, want about now", got(1))
+	}
+	if want := now.Add(-time.Hour).UnixMilli(); got(2).UnixMilli() != want {
+		t.Errorf("got %d ms, want %d", got(2).UnixMilli(), want)
+	}
+	if got(3).UnixMilli() != 5 {
+		t.Errorf("got %d ms, want 5", got(3).UnixMilli())
+	}
+	a := newAccumulator(&Config{BatchSize: 1000, BufferMemory: 10000, MaxRequestSize: 1000}, func() {})
+	if err := a.append(t.Context(), &Record{Timestamp: time.UnixMilli(-2)}); err != ErrTimestamp {
+		t.Errorf("a timestamp before 1970 gives %v, want ErrTimestamp", err)
+	}
+}

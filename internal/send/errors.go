@@ -18,6 +18,9 @@ var (
 	// ErrTooLarge: the record is larger than MaxRequestSize, the buffer, or what
 	// the broker takes.
 	ErrTooLarge = errors.New("record too large")
+	// ErrTimestamp: the record's timestamp is before 1970, which Kafka cannot
+	// hold. The record was not taken.
+	ErrTimestamp = errors.New("timestamp before 1970")
 	// ErrDeliveryTimeout: not acknowledged within DeliveryTimeout. Whether it is
 	// written is unknown if it was sent.
 	ErrDeliveryTimeout = errors.New("not acknowledged within the delivery time-out")

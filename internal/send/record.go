@@ -13,7 +13,8 @@ type Record struct {
 	Partition  int32
 	Key, Value []byte // nil is null
 	Headers    []Header
-	Timestamp  time.Time
+	// Timestamp has a precision of a millisecond; the zero time means now.
+	Timestamp time.Time
 	// Done, if not nil, is told the outcome. It is called on the machine's
 	// goroutine and must not block.
 	Done Completion
@@ -81,10 +82,13 @@ func (b *batch) append(r *Record, size, limit int) bool {
 			return false
 		}
 	}
-	ts := r.Timestamp
-	if len(b.records) == 0 {
+	ts := stamp(r.Timestamp)
+	switch d := ts.Sub(b.first); {
+	case len(b.records) == 0:
 		b.first, b.latest = ts, ts
-	} else if ts.After(b.latest) {
+	case d > maxDelta || d < -maxDelta:
+		return false
+	case ts.After(b.latest):
 		b.latest = ts
 	}
 	n := len(b.records)
@@ -107,6 +111,19 @@ func (b *batch) append(r *Record, size, limit int) bool {
 	b.hasDone = b.hasDone || r.Done != nil
 	b.size += size
 	return true
+}
+
+// maxDelta bounds how far timestamps of a batch may be apart: a Duration holds 292
+// years.
+const maxDelta = 100 * 365 * 24 * time.Hour
+
+// stamp is a timestamp in Kafka's precision. A record without one gets the present
+// time, as with every Kafka client.
+func stamp(t time.Time) time.Time {
+	if t.IsZero() {
+		t = time.Now()
+	}
+	return t.Truncate(time.Millisecond)
 }
 
 // copy keeps null and empty apart.

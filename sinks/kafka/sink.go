@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -145,7 +146,11 @@ func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
 			headers = append(headers, send.Header(h))
 		}
 		if err := s.sender.send(ctx, o, part, &done[i], headers); err != nil {
-			return &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: err}
+			se := &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: err}
+			if errors.Is(err, send.ErrTooLarge) || errors.Is(err, send.ErrTimestamp) { // the record's own fault
+				se.Rejected = []pipeline.Rejection{{Origin: o.Origin, Topic: o.Topic, Err: err}}
+			}
+			return se
 		}
 	}
 	return nil
