@@ -65,7 +65,8 @@ func (o *outcome) Complete(_ int64, _ time.Time, err error) {
 	if o.s.err == nil || errors.Is(o.s.err, send.ErrAborted) {
 		o.s.err = err
 	}
-	if errors.Is(err, send.ErrTooLarge) {
+	// The others of the transaction fail because of this one, and say so.
+	if errors.Is(err, send.ErrTooLarge) && !errors.Is(err, send.ErrAborted) {
 		o.s.rejected = append(o.s.rejected, pipeline.Rejection{
 			Origin: o.origin, Topic: o.topic, Err: fmt.Errorf("%w: refused by the broker: %w", pipeline.ErrTooLarge, err),
 		})
