@@ -287,6 +287,76 @@ func (c *Client) Members(group string) int {
 	return len(resp.Groups[0].Members)
 }
 
+// describe returns the state of a group, and of each member its partitions.
+func (c *Client) describe(group string) string {
+	ctx, cancel := c.context()
+	defer cancel()
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Groups = []string{group}
+	resp, err := req.RequestWith(ctx, c.k)
+	if err != nil || len(resp.Groups) != 1 {
+		return fmt.Sprintf("describe: %v", err)
+	}
+	out := resp.Groups[0].State
+	for _, m := range resp.Groups[0].Members {
+		var a kmsg.ConsumerMemberAssignment
+		err := a.ReadFrom(m.MemberAssignment)
+		instance := ""
+		if m.InstanceID != nil {
+			instance = *m.InstanceID
+		}
+		out += fmt.Sprintf("\n\t%s %s:", instance, m.MemberID)
+		for _, t := range a.Topics {
+			out += fmt.Sprintf(" %s%v", t.Topic, t.Partitions)
+		}
+		if err != nil {
+			out += fmt.Sprintf(" (%v)", err)
+		}
+	}
+	return out
+}
+
+// JoinAndDie joins a group as its only, static member, is its leader, assigns itself
+// partitions of a topic by the protocol cooperative-sticky, and is never heard of
+// again.
+func (c *Client) JoinAndDie(group, instance, topic string, partitions ...int32) {
+	c.t.Helper()
+	ctx, cancel := c.context()
+	defer cancel()
+	meta := kmsg.NewConsumerMemberMetadata()
+	meta.Version, meta.Topics = 1, []string{topic}
+	protocol := kmsg.NewJoinGroupRequestProtocol()
+	protocol.Name, protocol.Metadata = "cooperative-sticky", meta.AppendTo(nil)
+	join := kmsg.NewPtrJoinGroupRequest()
+	join.Group, join.InstanceID, join.ProtocolType = group, &instance, "consumer"
+	join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = 30_000, 30_000
+	join.Protocols = append(join.Protocols, protocol)
+	joined, err := join.RequestWith(ctx, c.k)
+	if err == nil {
+		err = kerr.ErrorForCode(joined.ErrorCode)
+	}
+	if err != nil || joined.LeaderID != joined.MemberID {
+		c.t.Fatalf("join group %q as %q: %v", group, instance, err)
+	}
+	var a kmsg.ConsumerMemberAssignment
+	own := kmsg.NewConsumerMemberAssignmentTopic()
+	own.Topic, own.Partitions = topic, partitions
+	a.Topics = append(a.Topics, own)
+	member := kmsg.NewSyncGroupRequestGroupAssignment()
+	member.MemberID, member.MemberAssignment = joined.MemberID, a.AppendTo(nil)
+	sync := kmsg.NewPtrSyncGroupRequest()
+	sync.Group, sync.InstanceID, sync.MemberID, sync.Generation = group, &instance, joined.MemberID, joined.Generation
+	sync.ProtocolType, sync.Protocol = &join.ProtocolType, &protocol.Name
+	sync.GroupAssignment = append(sync.GroupAssignment, member)
+	synced, err := sync.RequestWith(ctx, c.k)
+	if err == nil {
+		err = kerr.ErrorForCode(synced.ErrorCode)
+	}
+	if err != nil {
+		c.t.Fatalf("sync group %q as %q: %v", group, instance, err)
+	}
+}
+
 // Ends returns the end of each partition, as a reader of committed records sees
 // it or as it stands in the log; the two differ while a transaction is open.
 func (c *Client) Ends(topic string, committed bool) map[int32]int64 {

@@ -95,7 +95,16 @@ func (s *Scenario) Run(t testing.TB) time.Duration {
 	began := time.Now()
 	events := s.Events
 	committed := uint64(0)
+	overdue, explained := began.Add(s.Limit*9/10), false
 	Await(t, fmt.Sprintf("the end of the scenario %s", t.Name()), s.Limit, func() bool {
+		if explained {
+			return false
+		}
+		if time.Now().After(overdue) {
+			explained = true
+			s.explain(t)
+			return false
+		}
 		committed = s.progress(ctx)
 		for len(events) > 0 && float64(committed) >= events[0].At/100*float64(s.Records) {
 			s.do(t, events[0])
@@ -165,5 +174,15 @@ func (s *Scenario) end(t testing.TB, w *Process) {
 	w.Signal(syscall.SIGCONT)
 	if code, took := w.Terminate(2 * StopWithin); code != 0 || took > StopWithin {
 		t.Errorf("worker %s ended with exit code %d, %v after SIGTERM\n%s", w.name, code, took, w.Stderr())
+	}
+}
+
+// explain logs why a scenario does not come to its end: the group's members with
+// what they own, and where each worker stands (by SIGQUIT, which ends it).
+func (s *Scenario) explain(t testing.TB) {
+	t.Helper()
+	t.Logf("overdue; group %s is %s", s.Group, s.Client.describe(s.Group))
+	for _, w := range s.workers {
+		w.Signal(syscall.SIGQUIT)
 	}
 }

@@ -91,3 +91,39 @@ func (c *Client) Leave(ctx context.Context, group pipeline.GroupMetadata) error 
 	})
 	return err
 }
+
+// Owned returns the partitions that the members of a group own. It is false if the
+// group is in the midst of a rebalance, or has no members.
+func (c *Client) Owned(ctx context.Context, group string) (owned map[pipeline.Partition]bool, stable bool, err error) {
+	desc, err := atCoordinator(ctx, c, group, func(b *sarama.Broker) (*sarama.GroupDescription, error) {
+		resp, err := b.DescribeGroups(&sarama.DescribeGroupsRequest{Version: 4, Groups: []string{group}})
+		switch {
+		case err != nil:
+			return nil, err
+		case len(resp.Groups) != 1:
+			return nil, errNoAnswer
+		case resp.Groups[0].Err != sarama.ErrNoError:
+			return nil, resp.Groups[0].Err
+		}
+		return resp.Groups[0], nil
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	owned = map[pipeline.Partition]bool{}
+	for id, m := range desc.Members {
+		a, err := m.GetMemberAssignment()
+		if err != nil {
+			return nil, false, fmt.Errorf("group %q: assignment of member %q: %w", group, id, err)
+		}
+		if a == nil {
+			continue
+		}
+		for topic, parts := range a.Topics {
+			for _, p := range parts {
+				owned[pipeline.Partition{Topic: topic, Partition: p}] = true
+			}
+		}
+	}
+	return owned, desc.State == "Stable", nil
+}

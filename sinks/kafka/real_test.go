@@ -96,6 +96,22 @@ func TestRealPositionsOfAStrangerAreRefused(t *testing.T) {
 	}
 }
 
+// A static member that is killed after it gave partitions up, and before it said so
+// by joining again, comes back without a rebalance: nobody would ever own them.
+func TestRealPartitionsWithoutAnOwnerAreFound(t *testing.T) {
+	c, brokers, id := realCluster(t)
+	const n = 4_000
+	c.Prefill(id+"-in", n)
+	c.JoinAndDie(id, "a", id+"-in", 0, 1)
+	noError(t, run(t, copyTo("copy", id+"-in", id+"-out"), kafka.Config{
+		Brokers: brokers, Group: id, Instance: "a", CommitInterval: 20 * time.Millisecond, UntilEnd: true, Logger: silent,
+		SessionTimeout: 30 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
+	}), "run")
+	if err := c.Compare(id+"-in", id+"-out", n).Exact(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A record that the broker refuses among many that it takes.
 func TestRealTooLargeForTheBroker(t *testing.T) {
 	c, brokers, id := realCluster(t)

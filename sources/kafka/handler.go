@@ -21,6 +21,7 @@ type handler struct {
 
 	sessions atomic.Int64
 	active   atomic.Bool   // between Setup and the end of Cleanup
+	current  atomic.Pointer[session]
 	left     chan struct{} // closed: the group's client is
 }
 
@@ -56,7 +57,9 @@ func (h *handler) watch(errs <-chan error) {
 func (h *handler) Setup(sess sarama.ConsumerGroupSession) error {
 	h.active.Store(true)
 	h.sessions.Add(1)
-	h.w.Begin(&session{h.s, sess})
+	current := &session{h.s, sess}
+	h.current.Store(current)
+	h.w.Begin(current)
 	return nil
 }
 
@@ -64,6 +67,7 @@ func (h *handler) Setup(sess sarama.ConsumerGroupSession) error {
 // going.
 func (h *handler) Cleanup(sarama.ConsumerGroupSession) error {
 	h.w.End()
+	h.current.Store(nil)
 	h.active.Store(false)
 	return nil
 }

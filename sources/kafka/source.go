@@ -110,7 +110,7 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 			return err
 		}
 		began := h.sessions.Load()
-		err := group.Consume(ctx, s.spec.Inputs, h)
+		err := s.consume(ctx, group, h)
 		if ctx.Err() != nil {
 			return h.outcome(ctx)
 		}
@@ -129,6 +129,23 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 			return h.outcome(ctx)
 		}
 	}
+}
+
+// consume is one session, with the joins before and in it.
+func (s *Source) consume(ctx context.Context, group sarama.ConsumerGroup, h *handler) error {
+	if s.cfg.Instance == "" || s.cfg.Assignment != CooperativeSticky {
+		return group.Consume(ctx, s.spec.Inputs, h)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if s.awaitOrphans(ctx, h) {
+			cancel()
+		}
+	})
+	defer watch.Wait()
+	defer cancel()
+	return group.Consume(ctx, s.spec.Inputs, h)
 }
 
 // sarama returns the configuration of the group's own client. Its retry budget is
