@@ -20,7 +20,7 @@ type handler struct {
 	fail context.CancelCauseFunc
 
 	sessions atomic.Int64
-	active   atomic.Bool   // between Setup and the end of Cleanup
+	active   atomic.Bool // between Setup and the end of Cleanup
 	current  atomic.Pointer[session]
 	left     chan struct{} // closed: the group's client is
 }
