@@ -84,24 +84,16 @@ func (c *Claim) Deliver(b *Batch) bool {
 	return false
 }
 
-// TryDeliver is Deliver that gives up after d: the claim is still open then, and
-// the batch has not been taken. A source uses it that must look after its
-// membership while a chain is busy.
-func (c *Claim) TryDeliver(b *Batch, d time.Duration) (taken, open bool) {
+// TryDeliver is Deliver that gives up when a channel is closed: the claim is still
+// open then, and the batch has not been taken.
+func (c *Claim) TryDeliver(b *Batch, giveUp <-chan struct{}) (taken, open bool) {
 	if len(b.Records) == 0 {
 		return true, !c.stopping.Load()
 	}
 	select {
 	case c.queue <- b:
 		return true, true
-	default:
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case c.queue <- b:
-		return true, true
-	case <-timer.C:
+	case <-giveUp:
 		return false, true
 	case <-c.stop:
 	case <-c.finished:

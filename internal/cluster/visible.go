@@ -29,8 +29,8 @@ func (c *Client) Visible(ctx context.Context, part pipeline.Partition, from, to 
 				at = next
 			case block.Partial: // not even one batch fitted
 				maxBytes *= 2
-			default: // nothing but the hole that compaction left
-				return false, nil
+			default: // batches that compaction has emptied: sarama does not say how far they reach
+				at++
 			}
 		}
 		return false, nil
@@ -38,7 +38,7 @@ func (c *Client) Visible(ctx context.Context, part pipeline.Partition, from, to 
 }
 
 func fetch(b *sarama.Broker, part pipeline.Partition, at int64, maxBytes int32) (*sarama.FetchResponseBlock, error) {
-	req := &sarama.FetchRequest{Version: 11, MaxWaitTime: 100, MinBytes: 1, MaxBytes: maxBytes, Isolation: sarama.ReadCommitted, SessionEpoch: -1}
+	req := &sarama.FetchRequest{Version: 11, MaxWaitTime: 1, MinBytes: 1, MaxBytes: maxBytes, Isolation: sarama.ReadCommitted, SessionEpoch: -1}
 	req.AddBlock(part.Topic, part.Partition, at, maxBytes, -1)
 	resp, err := b.Fetch(req)
 	if err != nil {
@@ -57,40 +57,11 @@ func fetch(b *sarama.Broker, part pipeline.Partition, at int64, maxBytes int32) 
 // scan looks for a visible record in a block, in [from, to), and returns the
 // offset after the last batch.
 func scan(block *sarama.FetchResponseBlock, from, to int64) (visible bool, next int64) {
-	next = -1
-	aborting := map[int64]bool{} // producers within an aborted transaction
-	pending := block.AbortedTransactions
-	for _, set := range block.RecordsSet {
-		batch := set.RecordBatch
-		if batch == nil { // message format v0 or v1: no transactions
-			for _, m := range set.MsgSet.Messages {
-				if m.Offset >= from && m.Offset < to {
-					return true, 0
-				}
-				next = max(next, m.Offset+1)
-			}
-			continue
-		}
-		last := batch.FirstOffset + int64(batch.LastOffsetDelta)
-		for i := 0; i < len(pending); {
-			if pending[i].FirstOffset <= last {
-				aborting[pending[i].ProducerID] = true
-				pending = append(pending[:i:i], pending[i+1:]...)
-				continue
-			}
-			i++
-		}
-		next = max(next, last+1)
-		if batch.Control {
-			delete(aborting, batch.ProducerID)
-			continue
-		}
-		if batch.IsTransactional && aborting[batch.ProducerID] {
-			continue
-		}
+	batches, next := Committed(block)
+	for _, batch := range batches {
 		for _, r := range batch.Records {
 			if o := batch.FirstOffset + r.OffsetDelta; o >= from && o < to {
-				return true, 0
+				return true, next
 			}
 		}
 	}

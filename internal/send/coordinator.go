@@ -6,14 +6,16 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/wire"
 )
 
 // coordinators are the connections to the transaction's coordinator and the
 // group's. One call at a time uses them.
 type coordinators struct {
 	mu     sync.Mutex
-	txn    *wire
-	group  *wire
+	txn    *wire.Conn
+	group  *wire.Conn
 	name   string // of the group that group is for
 	cancel context.CancelFunc
 }
@@ -21,9 +23,9 @@ type coordinators struct {
 func (c *coordinators) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, w := range []*wire{c.txn, c.group} {
+	for _, w := range []*wire.Conn{c.txn, c.group} {
 		if w != nil {
-			w.close()
+			w.Close()
 		}
 	}
 	c.txn, c.group = nil, nil
@@ -73,7 +75,7 @@ func (k *kafka) makeCall(ctx context.Context, c *call) (a answer, err error) {
 	if err != nil {
 		return a, err
 	}
-	err = w.ask(ctx, k.cfg.RequestTimeout, func(b *sarama.Broker) (err error) {
+	err = w.Ask(ctx, func(b *sarama.Broker) (err error) {
 		a, err = k.request(b, c)
 		return err
 	})
@@ -85,7 +87,7 @@ func (k *kafka) makeCall(ctx context.Context, c *call) (a answer, err error) {
 
 // coordinatorOf returns the connection to the coordinator of a call, found anew if
 // there is none or it was said to be another.
-func (k *kafka) coordinatorOf(ctx context.Context, c *call) (*wire, error) {
+func (k *kafka) coordinatorOf(ctx context.Context, c *call) (*wire.Conn, error) {
 	if c.rediscover {
 		k.forget(c)
 	}
@@ -109,7 +111,7 @@ func (k *kafka) coordinatorOf(ctx context.Context, c *call) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w, err = k.open(ctx, addr); err != nil {
+	if w, err = k.wire.Open(ctx, addr); err != nil {
 		return nil, err
 	}
 	k.coordinator.mu.Lock()
@@ -133,7 +135,7 @@ func (k *kafka) forget(c *call) {
 	*slot = nil
 	k.coordinator.mu.Unlock()
 	if w != nil {
-		w.close()
+		w.Close()
 	}
 }
 

@@ -178,7 +178,7 @@ func TestFailedConnectionRefuses(t *testing.T) {
 		cfg := testConfig([]string{"127.0.0.1:1"}) // refuses
 		cfg.without = without
 		l := newLoop()
-		k := newKafka(&cfg, l)
+		k := newKafka(&cfg, l, nil)
 		n := &node{addr: cfg.Brokers[0]}
 		want, patience := true, 20*time.Second
 		if without != 0 {

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/wire"
 )
 
 // kafka is the machine's world on a real cluster.
 type kafka struct {
 	cfg  *Config
 	loop *loop
-	wrap func(net.Conn) net.Conn
+	wire wire.Config
 
 	ctx    context.Context // ends with the producer
 	cancel context.CancelFunc
@@ -27,8 +29,10 @@ type kafka struct {
 	coordinator coordinators
 }
 
-func newKafka(cfg *Config, l *loop) *kafka {
-	k := &kafka{cfg: cfg, loop: l}
+func newKafka(cfg *Config, l *loop, wrap func(net.Conn) net.Conn) *kafka {
+	k := &kafka{cfg: cfg, loop: l, wire: wire.Config{
+		Connection: cfg.Connection, MaxInFlight: cfg.MaxInFlight, RequestTimeout: cfg.RequestTimeout, DialTimeout: cfg.DialTimeout, Wrap: wrap,
+	}}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
 }
@@ -74,12 +78,12 @@ var errHungUp = errors.New("connection was given up")
 // It stays to refuse requests until the machine has released the connection.
 func (k *kafka) serve(c *conn, addr string) {
 	defer c.cut()
-	w, err := k.open(c.usable, addr)
+	w, err := k.wire.Open(c.usable, addr)
 	if err == nil {
-		stop := context.AfterFunc(c.usable, w.cut)
+		stop := context.AfterFunc(c.usable, w.Cut)
 		defer func() {
 			stop()
-			w.close()
+			w.Close()
 		}()
 	}
 	for {
@@ -111,7 +115,7 @@ func (k *kafka) fail(r *request, err error) {
 }
 
 // write sends a request and has its answer, or the lack of one, reported once.
-func (k *kafka) write(c *conn, w *wire, r *request) error {
+func (k *kafka) write(c *conn, w *wire.Conn, r *request) error {
 	req := k.produceRequest(r)
 	var once sync.Once
 	report := func(res *sarama.ProduceResponse, err error) {
@@ -128,12 +132,12 @@ func (k *kafka) write(c *conn, w *wire, r *request) error {
 		})
 	}
 	if k.cfg.Acks == sarama.NoResponse {
-		err := w.broker.AsyncProduce(req, nil)
+		err := w.Broker().AsyncProduce(req, nil)
 		report(nil, err)
 		return err
 	}
 	late := time.AfterFunc(k.cfg.RequestTimeout, func() { report(nil, sarama.ErrRequestTimedOut) })
-	err := w.broker.AsyncProduce(req, func(res *sarama.ProduceResponse, err error) {
+	err := w.Broker().AsyncProduce(req, func(res *sarama.ProduceResponse, err error) {
 		late.Stop()
 		report(res, err)
 	})
@@ -179,53 +183,12 @@ func results(batches []*batch, res *sarama.ProduceResponse) []result {
 	return out
 }
 
-// hedge is how long one broker is waited for before the next is asked, too.
-const hedge = time.Second
-
-// anyBroker asks brokers, one a second until one answers.
+// anyBroker asks whichever broker answers first.
 func (k *kafka) anyBroker(ctx context.Context, f func(*sarama.Broker) error) error {
-	ctx, cancel := context.WithTimeout(ctx, k.cfg.RequestTimeout)
-	defer cancel()
 	k.mu.Lock()
 	addrs := slices.Concat(k.addrs, k.cfg.Brokers)
 	k.mu.Unlock()
-	slices.Sort(addrs)
-	addrs = slices.Compact(addrs)
-	answers := make(chan error, len(addrs))
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	defer cancel()
-	var errs []error
-	open := 0
-	for i := 0; i < len(addrs) || open > 0; {
-		if i < len(addrs) {
-			addr := addrs[i]
-			i++
-			open++
-			asking.Go(func() {
-				w, err := k.open(ctx, addr)
-				if err == nil {
-					err = w.ask(ctx, k.cfg.RequestTimeout, f)
-					w.close()
-				}
-				answers <- err
-			})
-		}
-		var wait <-chan time.Time
-		if i < len(addrs) {
-			wait = time.After(hedge)
-		}
-		select {
-		case err := <-answers:
-			open--
-			if err == nil {
-				return nil
-			}
-			errs = append(errs, err)
-		case <-wait:
-		}
-	}
-	return errors.Join(errs...)
+	return k.wire.Any(ctx, addrs, f)
 }
 
 func (k *kafka) view(topics []string) {

@@ -32,8 +32,7 @@ func newProducer(ctx context.Context, cfg Config, wrap func(net.Conn) net.Conn) 
 	}
 	p := &Producer{cfg: cfg, loop: newLoop()}
 	p.acc = newAccumulator(&p.cfg, p.loop.poke)
-	p.w = newKafka(&p.cfg, p.loop)
-	p.w.wrap = wrap
+	p.w = newKafka(&p.cfg, p.loop, wrap)
 	p.loop.m = newMachine(&p.cfg, p.acc, p.w, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), &p.st)
 	go p.loop.run(func() bool { return p.loop.m.finished() })
 	if !cfg.Idempotent {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/IBM/sarama"
 
@@ -18,6 +18,10 @@ type handler struct {
 	s    *Source
 	w    *pipeline.Worker
 	fail context.CancelCauseFunc
+
+	group    sarama.ConsumerGroup
+	fetch    *fetcher
+	watching sync.WaitGroup // goroutines that wait for a claim's end
 
 	sessions atomic.Int64
 	active   atomic.Bool // between Setup and the end of Cleanup
@@ -75,162 +79,48 @@ func (h *handler) Cleanup(sarama.ConsumerGroupSession) error {
 // ConsumeClaim feeds one partition until it is revoked or the worker has enough.
 // It returns only when nothing of the partition will be committed any more.
 func (h *handler) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	// sarama gives membership and the signal to let go; the records come from
+	// the fetcher.
+	h.group.Pause(map[string][]int32{claim.Topic(): {claim.Partition()}})
+	ctx, revoke := context.WithCancel(sess.Context())
+	h.watching.Go(func() {
+		for range claim.Messages() {
+		}
+		revoke()
+	})
 	part := pipeline.Partition{Topic: claim.Topic(), Partition: claim.Partition()}
-	c, err := h.w.Claim(part, claim.InitialOffset())
+	start := claim.InitialOffset()
+	if start < 0 { // not a position but where to look for one
+		var err error
+		if start, err = h.s.client.Offset(ctx, part, start); err != nil {
+			return err
+		}
+	}
+	c, err := h.w.Claim(part, start)
 	if err != nil {
 		h.fail(errFailed{err})
 		return err
 	}
 	defer c.Release()
-	f := &feed{claim: claim, sess: sess, generation: sess.GenerationID(), keys: internTable{}}
+	d := h.fetch.open(part, start)
+	defer d.close()
+	keys := internTable{}
 	for {
-		m, ok := f.next(c.Done())
+		records, ok, err := d.take(c.Done(), ctx.Done())
+		if err != nil {
+			h.fail(errFailed{err})
+		}
 		if !ok {
-			return nil
+			return err
 		}
-		b := c.NewBatch()
-		f.fill(b, m)
-		if !f.deliver(c, b) {
-			return nil
-		}
-	}
-}
-
-// feed is the records of a claim on their way to the worker.
-type feed struct {
-	claim sarama.ConsumerGroupClaim
-	sess  sarama.ConsumerGroupSession
-	keys  internTable
-
-	generation int32 // as of the last look
-	suspect    bool  // there was a rebalance since, which may have ended the claim
-
-	early []*sarama.ConsumerMessage // taken from the channel before their time
-	ended bool                      // the channel is closed
-}
-
-// next waits for a record. It is false when there will be none.
-func (f *feed) next(done <-chan struct{}) (m *sarama.ConsumerMessage, ok bool) {
-	if len(f.early) > 0 {
-		m, f.early = f.early[0], f.early[1:]
-		return m, true
-	}
-	if f.ended {
-		return nil, false
-	}
-	select {
-	case m, ok = <-f.claim.Messages():
-	case <-done:
-	}
-	f.ended = !ok
-	return m, ok
-}
-
-// fill takes what is at hand.
-func (f *feed) fill(b *pipeline.Batch, m *sarama.ConsumerMessage) {
-	for {
-		add(b, m, f.claim.Topic(), f.keys)
-		if b.Full() {
-			return
-		}
-		if len(f.early) > 0 {
-			m, f.early = f.early[0], f.early[1:]
-			continue
-		}
-		var ok bool
-		select {
-		case m, ok = <-f.claim.Messages():
-			if !ok {
-				f.ended = true
-				return
+		for more := true; more; {
+			b := c.NewBatch()
+			more = records.fill(b, part, keys)
+			if taken, _ := c.TryDeliver(b, ctx.Done()); !taken {
+				return nil
 			}
-		default:
-			return
 		}
 	}
-}
-
-const (
-	deliverPoll = 100 * time.Millisecond
-	// peekRecords is how many records are taken from a claim at a look, and
-	// maxEarly how many in all, to see whether it has ended behind them.
-	peekRecords = 256
-	maxEarly    = 1024
-)
-
-// deliver hands a batch over. While the chain is busy it looks whether the
-// partition is being taken away: sarama shows that only by closing the channel,
-// behind the records that are still in it, and holds the whole group up until the
-// claim has returned.
-func (f *feed) deliver(c *pipeline.Claim, b *pipeline.Batch) bool {
-	for {
-		taken, open := c.TryDeliver(b, deliverPoll)
-		if taken || !open {
-			return open
-		}
-		if now := f.sess.GenerationID(); now != f.generation {
-			f.generation, f.suspect = now, true
-		}
-		if f.suspect {
-			f.peek()
-		}
-		if f.ended || f.sess.Context().Err() != nil {
-			return false
-		}
-	}
-}
-
-// peek takes what the channel holds, to get to its end if it has one. A claim that
-// has ended is given no more; one that goes on fills up what may be taken.
-func (f *feed) peek() {
-	for range peekRecords {
-		if len(f.early) >= maxEarly {
-			f.suspect = false
-			return
-		}
-		select {
-		case m, ok := <-f.claim.Messages():
-			if !ok {
-				f.ended = true
-				return
-			}
-			f.early = append(f.early, m)
-		default:
-			return
-		}
-	}
-}
-
-func add(b *pipeline.Batch, m *sarama.ConsumerMessage, topic string, keys internTable) {
-	r := pipeline.Raw{
-		Key: m.Key, Value: m.Value, Timestamp: m.Timestamp,
-		Origin: pipeline.Origin{Topic: topic, Partition: m.Partition, Offset: m.Offset},
-	}
-	b.Bytes += len(m.Key) + len(m.Value)
-	if len(m.Headers) > 0 {
-		r.Headers = make(pipeline.Headers, len(m.Headers))
-		for i, h := range m.Headers {
-			r.Headers[i] = pipeline.Header{Key: keys.string(h.Key), Value: h.Value}
-			b.Bytes += len(h.Key) + len(h.Value)
-		}
-	}
-	b.Records = append(b.Records, r)
-}
-
-// internTable keeps header keys as strings: a topic has few of them.
-type internTable map[string]string
-
-const maxInterned = 256
-
-func (t internTable) string(b []byte) string {
-	if s, ok := t[string(b)]; ok {
-		return s
-	}
-	s := string(b)
-	if len(t) < maxInterned {
-		t[s] = s
-	}
-	return s
 }
 
 // session is sarama's session as the worker sees it.

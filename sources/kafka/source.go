@@ -91,13 +91,15 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	h := &handler{s: s, w: w, fail: cancel, left: make(chan struct{})}
+	h := &handler{s: s, w: w, fail: cancel, group: group, fetch: newFetcher(&s.cfg, s.client), left: make(chan struct{})}
 	var drained sync.WaitGroup
 	drained.Go(func() { h.watch(group.Errors()) })
 	defer func() {
 		_ = group.Close() // a dynamic member leaves
 		close(h.left)
 		drained.Wait()
+		h.watching.Wait()
+		h.fetch.close()
 		s.leave()
 	}()
 	defer context.AfterFunc(ctx, func() { conns.cutJoin(h) })()
@@ -161,8 +163,8 @@ func (s *Source) sarama(conns *connections) *sarama.Config {
 		c.Consumer.Offsets.Initial = sarama.OffsetNewest
 	}
 	c.Consumer.IsolationLevel = sarama.ReadCommitted // of the offset fetch, too
-	c.Consumer.Fetch.Default = int32(s.cfg.FetchMaxBytes)
-	c.Consumer.MaxProcessingTime = time.Second
+	// The fetcher reads. sarama's own consumers are paused, after one fetch at most.
+	c.Consumer.Fetch.Default, c.Consumer.MaxWaitTime = 1, fetchMaxWaitShort
 	g := &c.Consumer.Group
 	g.Session.Timeout, g.Heartbeat.Interval = s.cfg.SessionTimeout, s.cfg.HeartbeatInterval
 	g.Rebalance.Timeout = s.cfg.RebalanceTimeout

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -20,16 +19,12 @@ func (s *Source) pinStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := cluster.Latest
-	if !s.cfg.Start.latest {
-		at = s.cfg.Start.at.UnixMilli()
-	}
 	var missing []pipeline.Offset
 	for _, p := range s.parts {
 		if _, ok := have[p]; ok {
 			continue
 		}
-		off, err := s.client.Offset(ctx, p, at)
+		off, err := s.client.Offset(ctx, p, s.cfg.Start.offset())
 		if err != nil {
 			return err
 		}

@@ -134,7 +134,7 @@ func (f *follower) run(ctx context.Context) error {
 		case m := <-f.records:
 			idle = false
 			b.Records = b.Records[:0]
-			add(b, m, m.Topic, keys)
+			addMessage(b, m, keys)
 			if err := f.apply(ctx, &b.Records[0]); err != nil {
 				return err
 			}
@@ -151,6 +151,11 @@ func (f *follower) run(ctx context.Context) error {
 			idle = true
 		}
 	}
+}
+
+func addMessage(b *pipeline.Batch, m *sarama.ConsumerMessage, keys internTable) {
+	add(b, &sarama.RecordBatch{FirstTimestamp: m.Timestamp}, &sarama.Record{Key: m.Key, Value: m.Value, Headers: m.Headers},
+		pipeline.Origin{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset}, keys)
 }
 
 // atEnd reports whether every end is reached, and tells so the first time. What

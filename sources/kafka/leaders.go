@@ -1,0 +1,173 @@
+package kafkasource
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/pipeline"
+)
+
+// find has the leaders of partitions without one looked for.
+func (f *fetcher) find() {
+	select {
+	case f.lost <- struct{}{}:
+	default:
+	}
+}
+
+// findLeaders is a goroutine. Looks follow each other after a pause that grows: a
+// leader that is named and refuses to be one would else be asked in a circle.
+func (f *fetcher) findLeaders() {
+	backoff := pipeline.Backoff{Initial: 20 * time.Millisecond}
+	var last time.Time
+	for try := 0; ; {
+		select {
+		case <-f.lost:
+		case <-f.ctx.Done():
+			return
+		}
+		if time.Since(last) > 10*time.Second {
+			try = 0
+		}
+		if try > 0 {
+			select {
+			case <-time.After(backoff.Wait(try - 1)):
+			case <-f.ctx.Done():
+				return
+			}
+		}
+		homeless := f.homeless()
+		if len(homeless) == 0 {
+			continue
+		}
+		try, last = try+1, time.Now()
+		if err := f.settle(homeless); err != nil {
+			f.log.Debug("looking for leaders", "error", err)
+		}
+		if len(f.homeless()) > 0 {
+			f.find()
+		}
+	}
+}
+
+func (f *fetcher) homeless() (all []*feed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for d := range f.feeds {
+		if d.node == nil && d.err == nil {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// settle gives feeds their leader, as far as there is one.
+func (f *fetcher) settle(homeless []*feed) error {
+	for _, d := range homeless {
+		if err := f.findPosition(d); err != nil {
+			return err
+		}
+	}
+	var topics []string
+	for _, d := range homeless {
+		if !slices.Contains(topics, d.part.Topic) {
+			topics = append(topics, d.part.Topic)
+		}
+	}
+	leaders, err := f.leaders(f.ctx, topics)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range homeless {
+		l, ok := leaders[d.part]
+		if !ok || l.epoch >= 0 && l.epoch < d.epoch { // none, or told by a broker that is behind
+			continue
+		}
+		n := f.nodes[l.addr]
+		if n == nil {
+			n = &fetchNode{f: f, addr: l.addr, wake: make(chan struct{}, 1)}
+			f.nodes[l.addr] = n
+			f.work.Go(n.run)
+		}
+		d.node, d.epoch = n, l.epoch
+		n.poke()
+	}
+	return nil
+}
+
+// findPosition finds where to go on if the position was out of range.
+func (f *fetcher) findPosition(d *feed) error {
+	f.mu.Lock()
+	reset := d.reset
+	f.mu.Unlock()
+	if !reset {
+		return nil
+	}
+	next, err := f.client.Offset(f.ctx, d.part, f.cfg.Start.offset())
+	if err != nil {
+		return err
+	}
+	f.log.Warn("position is no longer in the log, going on from Start", "partition", d.part, "position", d.next, "offset", next)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d.next, d.reset = next, false
+	return nil
+}
+
+// offset is what ListOffsets is asked for.
+func (s Start) offset() int64 {
+	switch {
+	case s.latest:
+		return cluster.Latest
+	case !s.at.IsZero():
+		return s.at.UnixMilli()
+	default:
+		return cluster.Earliest
+	}
+}
+
+type leader struct {
+	addr  string
+	epoch int32
+}
+
+// leaders asks whichever broker answers first.
+func (f *fetcher) leaders(ctx context.Context, topics []string) (map[pipeline.Partition]leader, error) {
+	var mu sync.Mutex
+	var resp *sarama.MetadataResponse
+	err := f.wire.Any(ctx, f.cfg.Brokers, func(b *sarama.Broker) error {
+		r, err := b.GetMetadata(sarama.NewMetadataRequest(f.wire.Connection.Version, topics))
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		resp = r
+		return nil
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if resp == nil {
+		return nil, err
+	}
+	addrs := map[int32]string{}
+	for _, b := range resp.Brokers {
+		addrs[b.ID()] = b.Addr()
+	}
+	out := map[pipeline.Partition]leader{}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if addr, ok := addrs[p.Leader]; ok {
+				out[pipeline.Partition{Topic: t.Name, Partition: p.ID}] = leader{addr, p.LeaderEpoch}
+			}
+		}
+	}
+	return out, nil
+}
