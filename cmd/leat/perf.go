@@ -43,7 +43,7 @@ type perfOptions struct {
 
 func parsePerf(args []string, stderr io.Writer) (*perfOptions, error) {
 	o := &perfOptions{cfg: send.Config{
-		Idempotent: true, TransactionTimeout: time.Minute, CompressionLevel: sarama.CompressionLevelDefault,
+		Idempotent: true, TransactionTimeout: time.Minute, CompressionLevel: send.DefaultLevel,
 		BufferMemory: 32 << 20, MaxBlock: time.Minute, MaxRequestSize: 1 << 20, MaxInFlight: 5,
 		RequestTimeout: 30 * time.Second, DeliveryTimeout: 2 * time.Minute, RetryBackoff: 100 * time.Millisecond,
 		RetryBackoffMax: time.Second, DialTimeout: 5 * time.Second, MetadataMaxAge: 5 * time.Minute,

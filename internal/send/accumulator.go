@@ -13,7 +13,8 @@ type accumulator struct {
 	cfg    *Config
 	mem    *memory
 	rounds rounds
-	pool   sync.Pool
+	pool   sync.Pool // of batches
+	wires  sync.Pool
 	wake   func() // tells the loop that there is something new
 	now    func() time.Time
 
@@ -25,7 +26,12 @@ func newAccumulator(cfg *Config, wake func()) *accumulator {
 	a := &accumulator{cfg: cfg, mem: newMemory(cfg.BufferMemory), wake: wake, now: time.Now}
 	a.topics.Store(&map[string][]*partition{})
 	a.rounds.init()
-	a.pool.New = func() any { return &batch{arena: make([]byte, 0, cfg.BatchSize)} }
+	a.pool.New = func() any {
+		b := new(batch)
+		b.body.Reset(make([]byte, 0, cfg.BatchSize))
+		return b
+	}
+	a.wires.New = func() any { return new(wireBuffer) }
 	return a
 }
 
@@ -51,7 +57,7 @@ func (a *accumulator) append(ctx context.Context, r *Record) error {
 	pt := parts[r.Partition]
 	pt.mu.Lock()
 	closed := pt.closed
-	taken, sealed := pt.tryAppend(r, size, a.cfg.BatchSize)
+	taken, sealed := pt.tryAppend(r, a.cfg.BatchSize)
 	pt.mu.Unlock()
 	if sealed {
 		a.wake()
@@ -65,11 +71,11 @@ func (a *accumulator) append(ctx context.Context, r *Record) error {
 	}
 	pt.mu.Lock()
 	closed = pt.closed // the machine may have looked here for the last time
-	if taken, _ = pt.tryAppend(r, size, a.cfg.BatchSize); !taken && closed == nil {
+	if taken, _ = pt.tryAppend(r, a.cfg.BatchSize); !taken && closed == nil {
 		b.born = a.now()
-		b.append(r, size, a.cfg.BatchSize)
+		b.append(r, a.cfg.BatchSize)
 		pt.current = b
-		if b.size >= a.cfg.BatchSize {
+		if b.size() >= a.cfg.BatchSize {
 			pt.sealCurrent()
 		}
 	}
@@ -82,13 +88,13 @@ func (a *accumulator) append(ctx context.Context, r *Record) error {
 }
 
 // tryAppend appends to the current batch; one that has no room is sealed.
-func (pt *partition) tryAppend(r *Record, size, limit int) (taken, sealed bool) {
+func (pt *partition) tryAppend(r *Record, limit int) (taken, sealed bool) {
 	b := pt.current
 	if b == nil || pt.closed != nil {
 		return false, false
 	}
-	taken = b.append(r, size, limit)
-	if !taken || b.size >= limit {
+	taken = b.append(r, limit)
+	if !taken || b.size() >= limit {
 		pt.sealCurrent()
 		sealed = true
 	}
@@ -106,19 +112,21 @@ func (a *accumulator) newBatch(ctx context.Context, pt *partition, size int) (*b
 		return nil, err
 	}
 	b := a.pool.Get().(*batch)
-	b.part, b.charge, b.round = pt, charge, a.rounds.enter()
+	b.part, b.charge, b.round, b.pid, b.epoch = pt, charge, a.rounds.enter(), -1, -1
 	return b, nil
 }
 
 // settle gives a batch's memory back; its records have been told.
 func (a *accumulator) settle(b *batch) {
 	charge, r := b.charge, b.round
-	clear(b.records)
-	clear(b.ptrs)
+	if b.wire != nil {
+		a.wires.Put(b.wire)
+	}
 	clear(b.done)
-	reuse := cap(b.arena) == a.cfg.BatchSize
-	*b = batch{records: b.records[:0], ptrs: b.ptrs[:0], done: b.done[:0], arena: b.arena[:0]}
-	if reuse {
+	memory := b.body.Bytes()
+	*b = batch{done: b.done[:0], stamps: b.stamps[:0]}
+	if cap(memory) == a.cfg.BatchSize {
+		b.body.Reset(memory)
 		a.pool.Put(b)
 	}
 	a.mem.give(charge)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/recordbatch"
 )
 
 // Config configures a [Producer]. It is complete: defaults are the business of
@@ -27,7 +29,8 @@ type Config struct {
 	// TransactionTimeout is how long the broker keeps an open transaction.
 	TransactionTimeout time.Duration
 
-	Compression      sarama.CompressionCodec
+	Compression sarama.CompressionCodec
+	// CompressionLevel is for gzip and zstd; DefaultLevel is the codec's own.
 	CompressionLevel int
 	// BatchSize seals a batch, in bytes before compression.
 	BatchSize int
@@ -54,6 +57,9 @@ type Config struct {
 
 	without rule // tests switch rules off
 }
+
+// DefaultLevel is a CompressionLevel.
+const DefaultLevel = recordbatch.DefaultLevel
 
 // maxInFlightIdempotent is what a broker remembers of a producer's batches.
 const maxInFlightIdempotent = 5

@@ -114,9 +114,9 @@ func (m *machine) mayBegin(pt *partition) bool {
 
 // board puts a batch into a request; the first time, it gets its number.
 func (m *machine) board(pt *partition, b *batch, r *request) {
-	if b.wire == nil {
+	if !b.sealed {
 		pt.queue = shift(pt.queue)
-		b.seal(m.cfg, m.transactional())
+		b.sealed = true
 		if m.cfg.Idempotent {
 			if !m.id.is(pt) {
 				m.adopt(pt)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/leat-stream/leat/embedded"
+	"github.com/leat-stream/leat/internal/recordbatch"
 )
 
 // within fails if f takes longer than it may, with slack for a busy machine.
@@ -178,7 +180,11 @@ func TestFailedConnectionRefuses(t *testing.T) {
 		cfg := testConfig([]string{"127.0.0.1:1"}) // refuses
 		cfg.without = without
 		l := newLoop()
-		k := newKafka(&cfg, l, nil)
+		compressor, err := recordbatch.NewCompressor(recordbatch.None, DefaultLevel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := newKafka(&cfg, l, compressor, &sync.Pool{New: func() any { return new(wireBuffer) }}, nil)
 		n := &node{addr: cfg.Brokers[0]}
 		want, patience := true, 20*time.Second
 		if without != 0 {

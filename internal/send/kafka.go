@@ -2,7 +2,6 @@ package send
 
 import (
 	"context"
-	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/recordbatch"
 	"github.com/leat-stream/leat/internal/wire"
 )
 
@@ -18,6 +18,9 @@ type kafka struct {
 	cfg  *Config
 	loop *loop
 	wire wire.Config
+
+	compressor *recordbatch.Compressor
+	wires      *sync.Pool
 
 	ctx    context.Context // ends with the producer
 	cancel context.CancelFunc
@@ -29,8 +32,8 @@ type kafka struct {
 	coordinator coordinators
 }
 
-func newKafka(cfg *Config, l *loop, wrap func(net.Conn) net.Conn) *kafka {
-	k := &kafka{cfg: cfg, loop: l, wire: wire.Config{
+func newKafka(cfg *Config, l *loop, c *recordbatch.Compressor, wires *sync.Pool, wrap func(net.Conn) net.Conn) *kafka {
+	k := &kafka{cfg: cfg, loop: l, compressor: c, wires: wires, wire: wire.Config{
 		Connection: cfg.Connection, MaxInFlight: cfg.MaxInFlight, RequestTimeout: cfg.RequestTimeout, DialTimeout: cfg.DialTimeout, Wrap: wrap,
 	}}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
@@ -42,145 +45,6 @@ func (k *kafka) close() {
 	k.cancel()
 	k.work.Wait()
 	k.coordinator.close()
-}
-
-// conn sends the requests of one node. AsyncProduce may block on a lock or a
-// write, so that a goroutine does it.
-type conn struct {
-	requests chan *request
-	released chan struct{} // closed by the machine: it sends nothing more here
-	usable   context.Context
-	cut      context.CancelFunc // ends usable, and the connection
-}
-
-func (k *kafka) produce(r *request) {
-	c, ok := r.node.conn.(*conn)
-	if !ok {
-		c = &conn{requests: make(chan *request, k.cfg.MaxInFlight), released: make(chan struct{})}
-		c.usable, c.cut = context.WithCancel(k.ctx)
-		r.node.conn = c
-		k.work.Go(func() { k.serve(c, r.node.addr) })
-	}
-	c.requests <- r // never more than MaxInFlight are under way
-}
-
-func (k *kafka) hangUp(n *node) {
-	if c, ok := n.conn.(*conn); ok {
-		c.cut()
-		close(c.released)
-	}
-}
-
-var errHungUp = errors.New("connection was given up")
-
-// serve is the goroutine of one connection. The first error of any kind is its
-// last: what was sent before may still be executed, so nothing may follow on it.
-// It stays to refuse requests until the machine has released the connection.
-func (k *kafka) serve(c *conn, addr string) {
-	defer c.cut()
-	w, err := k.wire.Open(c.usable, addr)
-	if err == nil {
-		stop := context.AfterFunc(c.usable, w.Cut)
-		defer func() {
-			stop()
-			w.Close()
-		}()
-	}
-	for {
-		select {
-		case r := <-c.requests:
-			if err == nil && c.usable.Err() != nil {
-				err = errHungUp
-			}
-			if err != nil {
-				if !k.cfg.keeps(ruleReleased) {
-					return
-				}
-				k.fail(r, err)
-				continue
-			}
-			err = k.write(c, w, r)
-		case <-c.released:
-			for len(c.requests) > 0 {
-				k.fail(<-c.requests, errHungUp)
-			}
-			return
-		}
-	}
-}
-
-func (k *kafka) fail(r *request, err error) {
-	r.err = err
-	k.loop.post(func(now time.Time) { k.loop.m.produced(r, now) })
-}
-
-// write sends a request and has its answer, or the lack of one, reported once.
-func (k *kafka) write(c *conn, w *wire.Conn, r *request) error {
-	req := k.produceRequest(r)
-	var once sync.Once
-	report := func(res *sarama.ProduceResponse, err error) {
-		once.Do(func() {
-			r.took = time.Since(r.sent)
-			if err != nil {
-				r.err = err
-				c.cut()
-			} else if res != nil {
-				r.paused = res.ThrottleTime
-				r.results = results(r.batches, res)
-			}
-			k.loop.post(func(now time.Time) { k.loop.m.produced(r, now) })
-		})
-	}
-	if k.cfg.Acks == sarama.NoResponse {
-		err := w.Broker().AsyncProduce(req, nil)
-		report(nil, err)
-		return err
-	}
-	late := time.AfterFunc(k.cfg.RequestTimeout, func() { report(nil, sarama.ErrRequestTimedOut) })
-	err := w.Broker().AsyncProduce(req, func(res *sarama.ProduceResponse, err error) {
-		late.Stop()
-		report(res, err)
-	})
-	if err != nil {
-		late.Stop()
-		report(nil, err)
-	}
-	return err
-}
-
-func (k *kafka) produceRequest(r *request) *sarama.ProduceRequest {
-	req := &sarama.ProduceRequest{
-		Version: 10, RequiredAcks: k.cfg.Acks, Timeout: int32(k.cfg.RequestTimeout / time.Millisecond * 4 / 5),
-	}
-	if k.cfg.TransactionalID != "" {
-		req.TransactionalID = &k.cfg.TransactionalID
-	}
-	for _, b := range r.batches {
-		req.AddBatch(b.part.topic, b.part.id, b.wire)
-	}
-	return req
-}
-
-func results(batches []*batch, res *sarama.ProduceResponse) []result {
-	out := make([]result, len(batches))
-	for i, b := range batches {
-		block := res.GetBlock(b.part.topic, b.part.id)
-		if block == nil {
-			out[i] = result{code: sarama.ErrNetworkException, offset: -1, leader: -1}
-			continue
-		}
-		out[i] = result{code: block.Err, offset: block.Offset, leader: -1}
-		if !block.Timestamp.IsZero() && block.Timestamp.UnixMilli() >= 0 {
-			out[i].appended = block.Timestamp
-		}
-		if block.ErrorMessage != nil {
-			out[i].message = *block.ErrorMessage
-		}
-		if h := block.CurrentLeader; h != nil {
-			out[i].leader, out[i].leaderEpoch = h.LeaderID, h.LeaderEpoch
-		}
-	}
-	return out
 }
 
 // anyBroker asks whichever broker answers first.

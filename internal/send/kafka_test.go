@@ -308,7 +308,7 @@ func TestRecordsArriveAsTheyWere(t *testing.T) {
 	}
 	for id, codec := range codecs {
 		cfg := testConfig(c.Brokers())
-		cfg.Compression, cfg.CompressionLevel, cfg.Linger = codec, sarama.CompressionLevelDefault, time.Second
+		cfg.Compression, cfg.CompressionLevel, cfg.Linger = codec, DefaultLevel, time.Second
 		p := connect(t, cfg, &plan{})
 		if _, err := p.Partitions(t.Context(), "t"); err != nil {
 			t.Fatal(err)
@@ -320,7 +320,7 @@ func TestRecordsArriveAsTheyWere(t *testing.T) {
 			{Key: []byte("empty value"), Value: []byte{}, Timestamp: now.Add(time.Minute)},
 			{
 				Key: []byte("k"), Value: []byte("v"), Timestamp: now,
-				Headers: []Header{{"h", []byte("1")}, {"null", nil}, {"empty", []byte{}}, {"", []byte("no name")}},
+				Headers: []Header{{Key: "h", Value: []byte("1")}, {Key: "null"}, {Key: "empty", Value: []byte{}}, {Value: []byte("no name")}},
 			},
 		}
 		for _, r := range sent {

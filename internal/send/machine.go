@@ -158,7 +158,7 @@ func (m *machine) finish(b *batch, r result, err error) {
 				offset = r.offset + int64(i)
 			}
 			if ts.IsZero() {
-				ts = b.first.Add(b.records[i].TimestampDelta)
+				ts = time.UnixMilli(b.stamps[i])
 			}
 			d.Complete(offset, ts, err)
 		}

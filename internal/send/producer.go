@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/leat-stream/leat/internal/recordbatch"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -32,14 +33,18 @@ func newProducer(ctx context.Context, cfg Config, wrap func(net.Conn) net.Conn) 
 	}
 	p := &Producer{cfg: cfg, loop: newLoop()}
 	p.acc = newAccumulator(&p.cfg, p.loop.poke)
-	p.w = newKafka(&p.cfg, p.loop, wrap)
+	compressor, err := recordbatch.NewCompressor(recordbatch.Codec(cfg.Compression), cfg.CompressionLevel)
+	if err != nil {
+		return nil, err
+	}
+	p.w = newKafka(&p.cfg, p.loop, compressor, &p.acc.wires, wrap)
 	p.loop.m = newMachine(&p.cfg, p.acc, p.w, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), &p.st)
 	go p.loop.run(func() bool { return p.loop.m.finished() })
 	if !cfg.Idempotent {
 		return p, nil
 	}
 	deadline, _ := ctx.Deadline()
-	err := p.command(ctx, func(now time.Time, done func(error)) *call { return p.loop.m.initialise(deadline, now, done) })
+	err = p.command(ctx, func(now time.Time, done func(error)) *call { return p.loop.m.initialise(deadline, now, done) })
 	if err != nil {
 		p.Close(context.WithoutCancel(ctx), 0)
 		return nil, err

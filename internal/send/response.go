@@ -48,8 +48,7 @@ func (m *machine) answered(pt *partition, b *batch, r result, now time.Time) {
 		m.acknowledged(pt, b, r)
 		return
 	case sarama.ErrMessageSizeTooLarge, sarama.ErrMessageSetSizeTooLarge:
-		if b.count() > 1 {
-			m.split(pt, b)
+		if b.count() > 1 && m.split(pt, b) {
 			pt.retry = true
 			return
 		}
@@ -163,9 +162,13 @@ func (m *machine) takeHint(pt *partition, r result) {
 
 // split cuts a batch that is too large for the broker. The halves keep its
 // sequences: the broker has taken none of them.
-func (m *machine) split(pt *partition, b *batch) {
+func (m *machine) split(pt *partition, b *batch) bool {
+	tail, err := b.split()
+	if err != nil { // our own encoding: it cannot be
+		m.log.Error("a batch cannot be split", "topic", pt.topic, "partition", pt.id, "error", err)
+		return false
+	}
 	m.stats.splits.Add(1)
-	tail := b.split()
 	m.acc.mem.over(tail.charge)
 	m.acc.rounds.join(tail.round)
 	at := 0
@@ -177,16 +180,10 @@ func (m *machine) split(pt *partition, b *batch) {
 	pt.sent = append(pt.sent, nil)
 	copy(pt.sent[at+2:], pt.sent[at+1:])
 	pt.sent[at+1] = tail
-	for _, x := range []*batch{b, tail} {
-		x.seal(m.cfg, m.transactional())
-	}
 	if !m.cfg.Idempotent {
-		return
+		return true
 	}
 	tail.pid, tail.epoch, tail.seq, tail.reborn = b.pid, b.epoch, advance(b.seq, b.count()), b.reborn
-	for _, x := range []*batch{b, tail} {
-		x.wire.ProducerID, x.wire.ProducerEpoch, x.wire.FirstSequence = x.pid, x.epoch, x.seq
-	}
 	tail.order = b.order
 	for _, x := range pt.sent[at+1:] {
 		x.order++
@@ -195,4 +192,5 @@ func (m *machine) split(pt *partition, b *batch) {
 		pt.acked++
 	}
 	pt.order++
+	return true
 }

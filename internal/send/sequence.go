@@ -21,7 +21,6 @@ func (id *identity) is(pt *partition) bool { return pt.pid == id.pid && pt.epoch
 // number gives a batch the next sequence of its partition.
 func (pt *partition) number(b *batch) {
 	b.pid, b.epoch, b.seq, b.order = pt.pid, pt.epoch, pt.next, pt.order
-	b.wire.ProducerID, b.wire.ProducerEpoch, b.wire.FirstSequence = b.pid, b.epoch, b.seq
 	pt.next = advance(pt.next, b.count())
 	pt.order++
 }

@@ -71,14 +71,14 @@ func (a *actor) produce(r *request) {
 	f := &flight{c: c, r: r, sent: s.now}
 	for _, b := range r.batches {
 		sb := &simBatch{
-			tp: tp{b.part.topic, b.part.id}, pid: b.wire.ProducerID, epoch: b.wire.ProducerEpoch, seq: b.wire.FirstSequence,
-			txn: b.wire.IsTransactional, size: batchOverhead, conn: c, sent: s.now,
+			tp: tp{b.part.topic, b.part.id}, pid: b.pid, epoch: b.epoch, seq: b.seq,
+			txn: a.cfg.TransactionalID != "", size: batchOverhead, conn: c, sent: s.now,
 		}
-		for _, rec := range b.wire.Records {
-			sb.size += recordOverhead + len(rec.Value)
-			sb.ids = append(sb.ids, int64(binary.BigEndian.Uint64(rec.Value)))
+		for _, rec := range decode(b) {
+			sb.size += recordOverhead + len(rec.value)
+			sb.ids = append(sb.ids, int64(binary.BigEndian.Uint64(rec.value)))
 		}
-		if n := b.wire.LastOffsetDelta + 1; int(n) != len(sb.ids) {
+		if n := b.count(); int(n) != len(sb.ids) {
 			s.violated("a batch of %d records says %d", len(sb.ids), n)
 		}
 		f.batches = append(f.batches, sb)

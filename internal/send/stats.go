@@ -49,7 +49,7 @@ func (s *stats) sent(r *request) {
 	s.inFlight.Add(1)
 	for _, b := range r.batches {
 		s.batches.Add(1)
-		s.batchBytes.Add(int64(b.size))
+		s.batchBytes.Add(int64(b.size()))
 		s.recordsSent.Add(int64(b.count()))
 	}
 }

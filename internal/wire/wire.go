@@ -9,6 +9,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -40,9 +41,11 @@ type Conn struct {
 type dialer struct {
 	timeout time.Duration
 	wrap    func(net.Conn) net.Conn
+	tls     *tls.Config // nil for none
 
 	mu   sync.Mutex
-	conn net.Conn
+	raw  net.Conn // what is closed: a TLS connection's own Close would write first
+	conn net.Conn // raw, or TLS over it
 	cut  bool
 }
 
@@ -56,13 +59,40 @@ func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 		conn = d.wrap(conn)
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.cut {
+	cut := d.cut
+	d.raw, d.conn = conn, conn
+	d.mu.Unlock()
+	if cut {
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	d.conn = conn
-	return conn, nil
+	if d.tls == nil {
+		return conn, nil
+	}
+	secured := tls.Client(conn, serverName(d.tls, addr))
+	ctx, cancel := context.WithTimeout(context.Background(), d.timeout)
+	defer cancel()
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conn = secured
+	return secured, nil
+}
+
+// serverName makes a configuration check the name that was dialled, unless it
+// names another.
+func serverName(c *tls.Config, addr string) *tls.Config {
+	if c.ServerName != "" {
+		return c
+	}
+	c = c.Clone()
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		c.ServerName = host
+	}
+	return c
 }
 
 var errNotConnected = errors.New("not connected")
@@ -78,6 +108,12 @@ func (c *Config) Open(ctx context.Context, addr string) (*Conn, error) {
 	// that it is us who decide.
 	conf.Net.ReadTimeout, conf.Net.WriteTimeout = 2*c.RequestTimeout, c.RequestTimeout
 	conf.Net.DialTimeout = c.DialTimeout
+	if conf.Net.TLS.Enable { // by the dialer, so that the connection can be taken over
+		if w.dial.tls = conf.Net.TLS.Config; w.dial.tls == nil {
+			w.dial.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		conf.Net.TLS.Enable, conf.Net.TLS.Config = false, nil
+	}
 
 	ctx, cancel := context.WithTimeout(ctx, 2*c.DialTimeout)
 	defer cancel()
@@ -118,14 +154,52 @@ func (w *Conn) Ask(ctx context.Context, f func(*sarama.Broker) error) error {
 	return err
 }
 
+// TakeOver gives the connection away, which has been authenticated, and says up to
+// which version the broker takes requests of a kind. Only the net.Conn is used from
+// then on; closing it ends everything.
+func (w *Conn) TakeOver(ctx context.Context, apiKey int16) (conn net.Conn, version int16, err error) {
+	version = -1
+	err = w.Ask(ctx, func(b *sarama.Broker) error {
+		resp, err := b.ApiVersions(&sarama.ApiVersionsRequest{})
+		if err != nil {
+			return err
+		}
+		if code := sarama.KError(resp.ErrorCode); code != sarama.ErrNoError {
+			return code
+		}
+		for _, k := range resp.ApiKeys {
+			if k.ApiKey == apiKey {
+				version = k.MaxVersion
+			}
+		}
+		return nil
+	})
+	return &taken{Conn: w.dial.conn, raw: w.dial.raw, w: w}, version, err
+}
+
+// taken ends with its raw connection: a TLS connection's Close would wait for its
+// peer.
+type taken struct {
+	net.Conn
+	raw net.Conn
+	w   *Conn
+}
+
+// Close closes the connection and ends the idle reader that sarama has for it.
+func (t *taken) Close() error {
+	err := t.raw.Close()
+	_ = t.w.broker.Close()
+	return err
+}
+
 // Cut closes the connection under everybody who uses it. Any goroutine may call it
 // at any time.
 func (w *Conn) Cut() {
 	w.dial.mu.Lock()
 	defer w.dial.mu.Unlock()
 	w.dial.cut = true
-	if w.dial.conn != nil {
-		_ = w.dial.conn.Close()
+	if w.dial.raw != nil {
+		_ = w.dial.raw.Close()
 	}
 }
 

@@ -28,7 +28,7 @@ func newSender(ctx context.Context, cfg Config, pc ProducerConfig, txnID string)
 	p, err := send.New(ctx, send.Config{
 		Brokers: cfg.Brokers, Connection: conn,
 		Acks: sarama.WaitForAll, Idempotent: true, TransactionalID: txnID, TransactionTimeout: pc.TransactionTimeout,
-		Compression: pc.Compression.codec(), CompressionLevel: sarama.CompressionLevelDefault,
+		Compression: pc.Compression.codec(), CompressionLevel: send.DefaultLevel,
 		BatchSize: pc.BatchSize, Linger: pc.Linger, BufferMemory: pc.BufferMemory, MaxBlock: pc.DeliveryTimeout,
 		MaxRequestSize: pc.MaxRequestSize, MaxInFlight: 5,
 		RequestTimeout: pc.RequestTimeout, DeliveryTimeout: pc.DeliveryTimeout,
