@@ -3,6 +3,7 @@ package send
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -32,6 +33,11 @@ func (m *machine) nextCall(now time.Time) (next time.Time) {
 				return m.callAt
 			}
 			return earlier(m.callAt, c.deadline)
+		case c.kind == callCommit && m.verifying():
+			if !m.addFirst() {
+				return c.deadline
+			}
+			continue
 		}
 		c.tries++
 		m.calling = true
@@ -42,6 +48,17 @@ func (m *machine) nextCall(now time.Time) (next time.Time) {
 		return m.calls[0].deadline
 	}
 	return next
+}
+
+// addFirst has partitions added before the call that waits for them.
+func (m *machine) addFirst() bool {
+	i := slices.IndexFunc(m.calls, func(c *call) bool { return c.kind == callAdd })
+	if i < 0 {
+		return false
+	}
+	add := m.calls[i]
+	m.calls = slices.Insert(slices.Delete(m.calls, i, i+1), 0, add)
+	return true
 }
 
 // overdue breaks the call under way when its time is over.
@@ -86,12 +103,12 @@ func (m *machine) called(c *call, a answer, err error, now time.Time) {
 }
 
 // concurrentBackoff is short: the markers of the transaction before are being
-// written, which takes milliseconds.
-const concurrentBackoff = 5 * time.Millisecond
+// written, which takes milliseconds, and nothing can be sent before.
+const concurrentBackoff = 2 * time.Millisecond
 
 func (m *machine) callBackoff(c *call, code sarama.KError) time.Duration {
 	if code == sarama.ErrConcurrentTransactions {
-		return min(concurrentBackoff<<min(c.tries-1, 5), m.cfg.RetryBackoff)
+		return min(concurrentBackoff<<max(0, c.tries-10), m.cfg.RetryBackoff)
 	}
 	return m.backoff(c.tries - 1)
 }

@@ -56,7 +56,7 @@ func (m *machine) pick(pt *partition, now time.Time) (*batch, time.Time) {
 		return nil, time.Time{}
 	case pt.notBefore.After(now):
 		return nil, pt.notBefore
-	case pt.flying >= m.cfg.MaxInFlight, pt.renumber:
+	case pt.flying >= m.cfg.MaxInFlight, pt.renumber, !pt.verified && m.committing():
 		return nil, time.Time{}
 	case pt.leader < 0:
 		m.wantView = true

@@ -74,8 +74,9 @@ type partition struct {
 	hole     bool  // a numbered batch was given up: its fate is unknown
 	renumber bool  // take the next epoch when nothing is flying
 
-	inTxn  bool // the coordinator knows that it is part of the transaction
-	adding bool
+	inTxn    bool // the coordinator knows that it is part of the transaction
+	adding   bool
+	verified bool // its broker knows so, too: something of the transaction is acknowledged
 }
 
 // lookup is a wish to know a topic.
@@ -235,12 +236,15 @@ func (m *machine) backoff(fails int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*m.rnd.Float64()))
 }
 
-// retryLater has a partition's batches sent again, in order: the head alone and
-// the rest after it, each with the sequence it has: rule 4.
-func (m *machine) retryLater(pt *partition, now time.Time) {
+// retryLater has a batch sent again, and those after it: in order, the head alone,
+// each with the sequence it has: rule 4. What flew behind the head and failed with
+// it is the same failure: it does not make the pause longer.
+func (m *machine) retryLater(pt *partition, b *batch, now time.Time) {
+	if !pt.retry || pt.sent[0] == b {
+		pt.notBefore = now.Add(m.backoff(pt.fails))
+		pt.fails++
+	}
 	pt.retry = true
-	pt.notBefore = now.Add(m.backoff(pt.fails))
-	pt.fails++
 }
 
 // connection returns the node of a broker, a new one if the last has failed, or

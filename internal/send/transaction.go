@@ -157,6 +157,22 @@ func (m *machine) sendOffsets(offsets []pipeline.Offset, group pipeline.GroupMet
 	return c
 }
 
+// verifying reports whether a broker may be asking the coordinator if a partition is
+// part of the transaction (KIP-890), as it does with the first batch. It asks one
+// thing at a time for each transactional id: positions that it gets meanwhile, which
+// it has to ask for as well, make it refuse the batch, and the other way round.
+func (m *machine) verifying() bool {
+	for _, pt := range m.parts {
+		if !pt.verified && len(pt.queue)+len(pt.sent) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// committing reports whether positions are under way: see verifying.
+func (m *machine) committing() bool { return m.calling && m.calls[0].kind == callCommit }
+
 // usable reports why a transaction cannot go on, or nil.
 func (m *machine) usable() error {
 	switch {
@@ -266,7 +282,7 @@ func (m *machine) end(commit bool, deadline, now time.Time, done func(error)) *c
 // next transaction (KAFKA-17754), a late batch become part of it: rule 3.
 func (m *machine) ended(deadline, now time.Time, done func(error)) {
 	for _, pt := range m.parts {
-		pt.inTxn, pt.hole, pt.renumber = false, false, false
+		pt.inTxn, pt.verified, pt.hole, pt.renumber = false, false, false, false
 		pt.calm()
 	}
 	t := m.tx
