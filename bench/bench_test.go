@@ -296,6 +296,19 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+func TestEachPairBeginsWithAnother(t *testing.T) {
+	workers := []worker{{name: "a"}, {name: "b"}, {name: "c"}}
+	for pair, want := range map[int]string{-1: "bca", 0: "cab", 1: "abc", 2: "bca", 3: "cab", 4: "abc"} {
+		got := ""
+		for _, w := range turn(workers, pair) {
+			got += w.name
+		}
+		if got != want {
+			t.Errorf("pair %d has the order %s instead of %s", pair, got, want)
+		}
+	}
+}
+
 func TestReadingProc(t *testing.T) {
 	stat := "cpu  100 20 300 4000 50 6 70 8 90 10\ncpu0 1 2 3 4\n"
 	if got := machineSeconds([]byte(stat)); got != 5.04 {

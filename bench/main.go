@@ -1,8 +1,8 @@
 //go:build unix
 
 // Command bench measures leat copy or leat perf produce against hand-written workers that do the
-// same, in interleaved pairs on the same brokers, and checks every record of every run. scripts/bench builds all that takes
-// part and starts it; README.md says how to read what it prints.
+// same, in interleaved pairs on the same brokers, and checks every record of every run.
+// scripts/bench builds all that takes part and starts it; README.md says how to read what it prints.
 package main
 
 import (

@@ -90,7 +90,7 @@ func (b *bench) pairsOf(ctx context.Context) (runs []run, err error) {
 		}
 	}
 	for pair := 1 - b.warmup; pair <= b.pairs; pair++ {
-		for _, w := range b.workers {
+		for _, w := range turn(b.workers, pair) {
 			r, err := b.runOnce(ctx, max(0, pair), w, input)
 			if err != nil {
 				return runs, fmt.Errorf("%s, pair %d: %w", w.name, max(0, pair), err)
@@ -103,6 +103,14 @@ func (b *bench) pairsOf(ctx context.Context) (runs []run, err error) {
 		}
 	}
 	return runs, nil
+}
+
+// turn is the order of a pair: each begins with another worker, so that none profits from brokers
+// that become faster from run to run, or suffers from what the one before it left behind.
+func turn(workers []worker, pair int) []worker {
+	n := len(workers)
+	first := ((pair-1)%n + n) % n
+	return slices.Concat(workers[first:], workers[:first])
 }
 
 // runOnce runs one worker into a fresh topic, with a fresh group if it reads, and checks what it wrote.
