@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// All of it, against an embedded Kafka: every worker copies, and the report holds every run.
+// All of it, against an embedded Kafka: every worker does both jobs, and the report holds every run.
 func TestMeasure(t *testing.T) {
 	cluster, err := embedded.Start(embedded.Config{})
 	if err != nil {
@@ -45,29 +45,61 @@ func TestMeasure(t *testing.T) {
 	build(t, "..", "./cmd/leat", filepath.Join(dir, "leat"))
 	build(t, ".", "./peers/sarama", filepath.Join(dir, "sarama-peer"))
 	build(t, ".", "./peers/franz", filepath.Join(dir, "franz-peer"))
-	out := filepath.Join(dir, "out.jsonl")
-	o, err := parse([]string{
-		"-brokers", strings.Join(cluster.Brokers(), ","), "-also", "franz", "-pairs", "2", "-warmup", "1",
-		"-n", "3000", "-patience", "0", "-limit", "1m", "-out", out,
-		"-leat", filepath.Join(dir, "leat"), "-sarama", filepath.Join(dir, "sarama-peer"), "-franz", filepath.Join(dir, "franz-peer"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stdout, log strings.Builder
-	if err := measure(t.Context(), o, os.Args[0], &stdout, &log); err != nil {
-		t.Fatalf("%v\n%s", err, log.String())
-	}
-	for _, want := range []string{
-		"| 1 | leat |", "| 1 | sarama |", "| 1 | franz |", "| 2 | leat |", "| 2 | sarama |", "| 2 | franz |",
-		"| leat / sarama, records/s |", "| leat / sarama, CPU per record |", "| leat / franz, records/s |",
+	for job, c := range map[string]struct {
+		args []string
+		want []string
+		bars int
+	}{
+		"copy": {
+			[]string{"-also", "franz", "-bar", "franz:cpu:0.000001"},
+			[]string{"| leat / franz, CPU per record ≤ 0.00 | "},
+			1,
+		},
+		"produce": {
+			[]string{"-batch-size", "65536", "-bar", "sarama:rate:0.000001", "-bar", "leat:allocs:1000"},
+			[]string{"| leat / sarama, records/s ≥ 0.00 | ", "| leat, allocations per record ≤ 1000.00 | ", "-batch-size 65536\n    franz-peer"},
+			2,
+		},
 	} {
-		if strings.Count(stdout.String(), want) != 1 {
-			t.Errorf("the report does not have %q once:\n%s", want, stdout.String())
-		}
+		t.Run(job, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out.jsonl")
+			o, err := parse(append([]string{
+				"-job", job, "-brokers", strings.Join(cluster.Brokers(), ","), "-pairs", "2", "-warmup", "1",
+				"-n", "3000", "-patience", "0", "-limit", "1m", "-out", out,
+				"-leat", filepath.Join(dir, "leat"), "-sarama", filepath.Join(dir, "sarama-peer"), "-franz", filepath.Join(dir, "franz-peer"),
+			}, c.args...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stdout, log strings.Builder
+			if err := measure(t.Context(), o, os.Args[0], &stdout, &log); err != nil {
+				t.Fatalf("%v\n%s", err, log.String())
+			}
+			for _, want := range append(c.want,
+				"| 1 | leat |", "| 1 | sarama |", "| 1 | franz |", "| 2 | leat |", "| 2 | sarama |", "| 2 | franz |",
+				"| leat / sarama, records/s |", "| leat / sarama, CPU per record |", "| leat / franz, records/s |",
+			) {
+				if strings.Count(stdout.String(), want) != 1 {
+					t.Errorf("the report does not have %q once:\n%s", want, stdout.String())
+				}
+			}
+			kinds := stored(t, out, 3000)
+			if kinds["machine"] != 1 || kinds["run"] != 9 || kinds["ratio"] != 2 || kinds["bar"] != c.bars {
+				t.Errorf("stored %v", kinds)
+			}
+			left, err := listTopics(t, cluster.Brokers())
+			if err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
 	}
+}
+
+// stored counts the lines of each kind in a file of results, in which every run must be a whole one.
+func stored(t *testing.T, file string, n int64) map[string]int {
+	t.Helper()
 	kinds := map[string]int{}
-	content, err := os.ReadFile(out)
+	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,18 +112,12 @@ func TestMeasure(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &row); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}
-		if row.Kind == "run" && (row.Records != 3000 || row.Seconds <= 0) {
+		if row.Kind == "run" && (row.Records != n || row.Seconds <= 0) {
 			t.Errorf("not a whole run: %s", line)
 		}
 		kinds[row.Kind]++
 	}
-	if kinds["machine"] != 1 || kinds["run"] != 9 || kinds["ratio"] != 2 {
-		t.Errorf("stored %v", kinds)
-	}
-	left, err := listTopics(t, cluster.Brokers())
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
+	return kinds
 }
 
 // The peer is as careful as its comment says: what a refused commit held is copied again, once.
@@ -137,7 +163,7 @@ func TestSaramaPeerSurvivesAbort(t *testing.T) {
 	build(t, ".", "./peers/sarama", peer)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	output, err := exec.CommandContext(ctx, peer, "-brokers", brokers, "-from", "in", "-to", "out", "-group", "g").CombinedOutput()
+	output, err := exec.CommandContext(ctx, peer, "copy", "-brokers", brokers, "-from", "in", "-to", "out", "-group", "g").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
@@ -270,6 +296,19 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+func TestEachPairBeginsWithAnother(t *testing.T) {
+	workers := []worker{{name: "a"}, {name: "b"}, {name: "c"}}
+	for pair, want := range map[int]string{-1: "bca", 0: "cab", 1: "abc", 2: "bca", 3: "cab", 4: "abc"} {
+		got := ""
+		for _, w := range turn(workers, pair) {
+			got += w.name
+		}
+		if got != want {
+			t.Errorf("pair %d has the order %s instead of %s", pair, got, want)
+		}
+	}
+}
+
 func TestReadingProc(t *testing.T) {
 	stat := "cpu  100 20 300 4000 50 6 70 8 90 10\ncpu0 1 2 3 4\n"
 	if got := machineSeconds([]byte(stat)); got != 5.04 {
@@ -297,12 +336,14 @@ func TestParseReportsAllMistakes(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"-brokers", "-leat", "-sarama", "-pairs", "-n", `"rest"`} {
+	for _, want := range []string{"-brokers", "leat is required", "sarama is required", "-pairs", "-n", `"rest"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %s", err, want)
 		}
 	}
-	if _, err := parse([]string{"-also", "other"}); err == nil {
-		t.Error("an unknown peer is accepted")
+	for _, args := range [][]string{{"-also", "other"}, {"-job", "produce", "-peers", "streams"}, {"-job", "other"}} {
+		if _, err := parse(args); err == nil || !strings.Contains(err.Error(), args[len(args)-1]) {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }

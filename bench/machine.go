@@ -31,6 +31,7 @@ type machine struct {
 	LeatSarama string  `json:"leat_sarama,omitempty"`
 	PeerSarama string  `json:"peer_sarama,omitempty"`
 	PeerFranz  string  `json:"peer_franz,omitempty"`
+	PeerJava   string  `json:"peer_java,omitempty"`
 }
 
 // thisMachine leaves empty or zero what the system does not tell.

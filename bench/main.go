@@ -1,8 +1,8 @@
 //go:build unix
 
-// Command bench measures leat copy against hand-written workers that do the same, in interleaved
-// pairs on one broker, and checks every record of every run. scripts/bench builds all that takes
-// part and starts it; README.md says how to read what it prints.
+// Command bench measures leat copy or leat perf produce against hand-written workers that do the
+// same, in interleaved pairs on the same brokers, and checks every record of every run.
+// scripts/bench builds all that takes part and starts it; README.md says how to read what it prints.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,10 @@ type options struct {
 	brokers      []string
 	kafkaVersion string
 	commit       string
+	java         string
+	job          string
+	bars         []bar
+	batchSize    int
 	pairs        int
 	warmup       int
 	n            int64
@@ -77,10 +82,21 @@ func parse(args []string) (options, error) {
 	brokers := fs.String("brokers", "", "bootstrap `addresses`, comma separated")
 	fs.StringVar(&o.kafkaVersion, "kafka-version", "", "the brokers' `version`, if known (default: guessed from what they support)")
 	fs.StringVar(&o.commit, "commit", "", "`commit` that leat was built from, if known, for the report")
-	leat := fs.String("leat", "", "`path` of the leat command")
-	sarama := fs.String("sarama", "", "`path` of the sarama peer")
-	franz := fs.String("franz", "", "`path` of the franz-go peer")
-	also := fs.String("also", "", "further `peers`, comma separated: franz")
+	fs.StringVar(&o.java, "java-version", "", "`versions` of Kafka's Java libraries and the JVM, for the report")
+	var p programs
+	fs.StringVar(&p.leat, "leat", "", "`path` of the leat command")
+	fs.StringVar(&p.sarama, "sarama", "", "`path` of the sarama peer")
+	fs.StringVar(&p.franz, "franz", "", "`path` of the franz-go peer")
+	fs.StringVar(&p.classPath, "java", "", "class `path` of the Java peers")
+	fs.StringVar(&o.job, "job", "copy", "what is measured: copy or produce")
+	peers := fs.String("peers", "", "`peers`, comma separated; copy: sarama, franz, streams (default sarama); produce: franz, sarama, java (default franz,sarama)")
+	also := fs.String("also", "", "further `peers`, comma separated")
+	fs.IntVar(&o.batchSize, "batch-size", 0, "largest batch in `bytes` of all workers that can be told (default: their own; not sarama's; leat copy's is always 131072)")
+	fs.Func("bar", "a `promise` to report on, may be repeated: PEER:rate:BOUND (at least), PEER:cpu:BOUND or leat:allocs:BOUND (at most)", func(text string) error {
+		b, err := parseBar(text)
+		o.bars = append(o.bars, b)
+		return err
+	})
 	fs.IntVar(&o.pairs, "pairs", 5, "measured pairs")
 	fs.IntVar(&o.warmup, "warmup", 1, "pairs before them that do not count: the broker's JVM compiles what it runs often")
 	fs.Int64Var(&o.n, "n", 2_000_000, "records per run")
@@ -97,14 +113,13 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	o.brokers = strings.Split(*brokers, ",")
-	o.workers = []worker{{name: "leat", path: *leat, args: []string{"copy", "-until-end"}}, {name: "sarama", path: *sarama}}
-	for _, name := range strings.FieldsFunc(*also, func(r rune) bool { return r == ',' }) {
-		if name != "franz" {
-			return o, fmt.Errorf("-also knows franz, not %q", name)
-		}
-		o.workers = append(o.workers, worker{name: name, path: *franz})
+	j, known := jobs[o.job]
+	if !known {
+		return o, fmt.Errorf("-job is copy or produce, not %q", o.job)
 	}
-	return o, o.validate(*brokers, fs.Args())
+	var err error
+	o.workers, err = j.choose(p, *peers, *also)
+	return o, errors.Join(err, o.validate(*brokers, fs.Args()))
 }
 
 // validate reports all mistakes at once.
@@ -115,8 +130,16 @@ func (o options) validate(brokers string, rest []string) error {
 	}
 	for _, w := range o.workers {
 		if w.path == "" {
-			errs = append(errs, fmt.Errorf("-%s is required", w.name))
+			errs = append(errs, fmt.Errorf("the path of %s is required", w.name))
 		}
+	}
+	for _, b := range o.bars {
+		if !slices.ContainsFunc(o.workers, func(w worker) bool { return w.name == b.Who }) {
+			errs = append(errs, fmt.Errorf("a bar is about %s, which does not take part", b.Who))
+		}
+	}
+	if o.batchSize < 0 {
+		errs = append(errs, errors.New("-batch-size must not be negative"))
 	}
 	if o.pairs < 1 || o.warmup < 0 {
 		errs = append(errs, errors.New("-pairs must be at least 1 and -warmup not negative"))

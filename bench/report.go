@@ -87,50 +87,54 @@ func (rep report) comparisons() []comparison {
 	return all
 }
 
-func cpuOf(r run) float64  { return r.CPUPerRecord }
-func peakOf(r run) float64 { return r.PeakMiB }
+func cpuOf(r run) float64    { return r.CPUPerRecord }
+func peakOf(r run) float64   { return r.PeakMiB }
+func allocsOf(r run) float64 { return r.Allocs }
+func brokerOf(r run) float64 { return r.BrokerCPU }
 
 // markdown is the report as people read it.
 func (rep report) markdown() string {
 	var s strings.Builder
 	m, o := rep.machine, rep.options
-	fmt.Fprintf(&s, "# leat copy and hand-written workers, exactly once\n\n")
+	fmt.Fprintf(&s, "# %s\n\n", jobs[o.job].title)
 	fmt.Fprintf(&s, "- %s\n", rep.began.UTC().Format("2006-01-02 15:04 MST"))
 	fmt.Fprintf(&s, "- %s, %d cores, %.1f GiB, %s\n", orUnknown(m.CPU), m.Cores, m.MemoryGiB, m.System)
 	fmt.Fprintf(&s, "- Apache Kafka %s, %d broker(s); Go %s, GOGC unset\n", m.Kafka, m.Brokers, strings.TrimPrefix(m.Go, "go"))
-	fmt.Fprintf(&s, "- leat at %s on sarama %s; peer on sarama %s", orUnknown(m.Commit), orUnknown(m.LeatSarama), orUnknown(m.PeerSarama))
-	if m.PeerFranz != "" {
-		fmt.Fprintf(&s, "; peer on franz-go %s", m.PeerFranz)
+	fmt.Fprintf(&s, "- leat at %s on sarama %s", orUnknown(m.Commit), orUnknown(m.LeatSarama))
+	for _, peer := range []struct{ on, version string }{{"sarama", m.PeerSarama}, {"franz-go", m.PeerFranz}, {"Kafka's Java libraries", m.PeerJava}} {
+		if peer.version != "" {
+			fmt.Fprintf(&s, "; peer on %s %s", peer.on, peer.version)
+		}
 	}
 	fmt.Fprintf(&s, "\n- %d records a run, %d pair(s) after %d that do not count\n\n", o.n, o.pairs, o.warmup)
 	for _, c := range rep.commands {
 		fmt.Fprintf(&s, "    %s\n", c)
 	}
 
-	s.WriteString("\n## Runs\n\n| pair | worker | records/s | CPU µs/record | peak RSS MiB | broker CPU µs/record | load before, cores | others' load, cores | exact |\n|--:|---|--:|--:|--:|--:|--:|--:|---|\n")
+	s.WriteString("\n## Runs\n\n| pair | worker | records/s | CPU µs/record | allocs/record | peak RSS MiB | broker CPU µs/record | load before, cores | others' load, cores | exact |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, r := range rep.runs {
 		if r.Pair == 0 {
 			continue
 		}
 		exact, before := "yes", orDash(r.LoadBefore)
 		if !r.Exact {
-			exact = fmt.Sprintf("NO: committed %d; %s", r.Records, r.Verdict)
+			exact = fmt.Sprintf("NO: it says %d; %s", r.Records, r.Verdict)
 		}
 		if !r.Quiet && r.LoadBefore >= 0 {
 			before += " (not quiet)"
 		}
-		fmt.Fprintf(&s, "| %d | %s | %.0f | %.3f | %.1f | %s | %s | %s | %s |\n", r.Pair, r.Worker, r.rate(),
-			r.CPUPerRecord, r.PeakMiB, orDash(r.BrokerCPU), before, orDash(r.OtherLoad), exact)
+		fmt.Fprintf(&s, "| %d | %s | %.0f | %.3f | %s | %.1f | %s | %s | %s | %s |\n", r.Pair, r.Worker, r.rate(),
+			r.CPUPerRecord, orNone(r.Allocs), r.PeakMiB, orDash(r.BrokerCPU), before, orDash(r.OtherLoad), exact)
 	}
 
-	s.WriteString("\n## Medians\n\n| worker | records/s | CPU µs/record | peak RSS MiB |\n|---|--:|--:|--:|\n")
+	s.WriteString("\n## Medians\n\n| worker | records/s | CPU µs/record | allocs/record | peak RSS MiB | broker CPU µs/record |\n|---|--:|--:|--:|--:|--:|\n")
 	for _, w := range o.workers {
-		rates := rep.values(w.name, run.rate)
-		if len(rates) == 0 {
+		middle := func(figure func(run) float64) float64 { return spreadOf(rep.values(w.name, figure)).Median }
+		if len(rep.values(w.name, run.rate)) == 0 {
 			continue // ended before its turn came
 		}
-		fmt.Fprintf(&s, "| %s | %.0f | %.3f | %.1f |\n", w.name, spreadOf(rates).Median,
-			spreadOf(rep.values(w.name, cpuOf)).Median, spreadOf(rep.values(w.name, peakOf)).Median)
+		fmt.Fprintf(&s, "| %s | %.0f | %.3f | %s | %.1f | %s |\n", w.name, middle(run.rate), middle(cpuOf),
+			orNone(middle(allocsOf)), middle(peakOf), orDash(middle(brokerOf)))
 	}
 
 	s.WriteString("\n## Ratios within each pair\n\n| | min | median | max |\n|---|--:|--:|--:|\n")
@@ -138,6 +142,7 @@ func (rep report) markdown() string {
 		fmt.Fprintf(&s, "| leat / %s, records/s | %.3f | %.3f | %.3f |\n", c.Peer, c.Rate.Min, c.Rate.Median, c.Rate.Max)
 		fmt.Fprintf(&s, "| leat / %s, CPU per record | %.3f | %.3f | %.3f |\n", c.Peer, c.CPU.Min, c.CPU.Median, c.CPU.Max)
 	}
+	s.WriteString(rep.barsTable())
 	return s.String()
 }
 
@@ -156,7 +161,15 @@ func orDash(figure float64) string {
 	return fmt.Sprintf("%.2f", figure)
 }
 
-// appendTo adds the report to a file: a line for the machine, one per run, one per peer. The time
+// orNone is a figure that is 0 where nobody counted it.
+func orNone(figure float64) string {
+	if figure == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", figure)
+}
+
+// appendTo adds the report to a file: a line for the machine, one per run, peer and bar. The time
 // in each tells invocations apart.
 func (rep report) appendTo(file string) (err error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -175,10 +188,11 @@ func (rep report) appendTo(file string) (err error) {
 	lines := []any{struct {
 		head
 		machine
+		Job      string   `json:"job"`
 		N        int64    `json:"n"`
 		Pairs    int      `json:"pairs"`
 		Commands []string `json:"commands"`
-	}{head{"machine", rep.began}, rep.machine, rep.options.n, rep.options.pairs, rep.commands}}
+	}{head{"machine", rep.began}, rep.machine, rep.options.job, rep.options.n, rep.options.pairs, rep.commands}}
 	for _, r := range rep.runs {
 		lines = append(lines, struct {
 			head
@@ -190,6 +204,12 @@ func (rep report) appendTo(file string) (err error) {
 			head
 			comparison
 		}{head{"ratio", rep.began}, c})
+	}
+	for _, o := range rep.outcomes() {
+		lines = append(lines, struct {
+			head
+			outcome
+		}{head{"bar", rep.began}, o})
 	}
 	encoder := json.NewEncoder(f)
 	for _, line := range lines {

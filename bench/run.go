@@ -22,12 +22,6 @@ import (
 // cleanupTime bounds the removal of topics and groups, which also happens after an interrupt.
 const cleanupTime = 30 * time.Second
 
-// worker is a program that copies one topic to another. All take the same flags; args come first.
-type worker struct {
-	name, path string
-	args       []string
-}
-
 // run is one process of one worker, and all that was measured of it.
 type run struct {
 	Pair   int    `json:"pair"` // 0: before the measured ones
@@ -62,7 +56,7 @@ func measure(ctx context.Context, o options, self string, stdout, log io.Writer)
 	b := &bench{options: o, self: self, prefix: fmt.Sprintf("leat-bench-%d", began.UnixNano()), admin: a, log: log}
 
 	m := thisMachine(o.workers)
-	m.Commit = o.commit
+	m.Commit, m.PeerJava = o.commit, o.java
 	if m.Kafka, m.Brokers, err = a.brokerVersion(ctx); err != nil {
 		return err
 	}
@@ -83,17 +77,20 @@ func measure(ctx context.Context, o options, self string, stdout, log io.Writer)
 // pairsOf runs the workers in turn, so that a slow phase of the machine meets all of them. It ends
 // at the first run that is not exact: how fast that one was means nothing.
 func (b *bench) pairsOf(ctx context.Context) (runs []run, err error) {
-	input := b.prefix + "-in"
-	if err := b.admin.createTopic(ctx, input); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, b.cleanup(ctx, input, "")) }()
-	fmt.Fprintf(b.log, "filling %s with %d records\n", input, b.n)
-	if _, err := b.command(ctx, b.self, "fill", "-brokers", b.addresses(), "-topic", input, "-n", fmt.Sprint(b.n)); err != nil {
-		return nil, err
+	input := ""
+	if b.job == "copy" {
+		input = b.prefix + "-in"
+		if err := b.admin.createTopic(ctx, input); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, b.cleanup(ctx, input, "")) }()
+		fmt.Fprintf(b.log, "filling %s with %d records\n", input, b.n)
+		if _, err := b.command(ctx, b.self, "fill", "-brokers", b.addresses(), "-topic", input, "-n", fmt.Sprint(b.n)); err != nil {
+			return nil, err
+		}
 	}
 	for pair := 1 - b.warmup; pair <= b.pairs; pair++ {
-		for _, w := range b.workers {
+		for _, w := range turn(b.workers, pair) {
 			r, err := b.runOnce(ctx, max(0, pair), w, input)
 			if err != nil {
 				return runs, fmt.Errorf("%s, pair %d: %w", w.name, max(0, pair), err)
@@ -101,25 +98,37 @@ func (b *bench) pairsOf(ctx context.Context) (runs []run, err error) {
 			runs = append(runs, r)
 			fmt.Fprintln(b.log, r)
 			if !r.Exact {
-				return runs, fmt.Errorf("%s was not exact in pair %d: committed %d; %s", w.name, r.Pair, r.Records, r.Verdict)
+				return runs, fmt.Errorf("%s was not exact in pair %d: it says %d; %s", w.name, r.Pair, r.Records, r.Verdict)
 			}
 		}
 	}
 	return runs, nil
 }
 
-// runOnce runs one worker into a fresh topic with a fresh group, and checks what it wrote.
+// turn is the order of a pair: each begins with another worker, so that none profits from brokers
+// that become faster from run to run, or suffers from what the one before it left behind.
+func turn(workers []worker, pair int) []worker {
+	n := len(workers)
+	first := ((pair-1)%n + n) % n
+	return slices.Concat(workers[first:], workers[:first])
+}
+
+// runOnce runs one worker into a fresh topic, with a fresh group if it reads, and checks what it wrote.
 func (b *bench) runOnce(ctx context.Context, pair int, w worker, input string) (r run, err error) {
 	name := fmt.Sprintf("%s-%s-%d", b.prefix, w.name, time.Now().UnixNano())
 	if err := b.admin.createTopic(ctx, name); err != nil {
 		return run{}, err
 	}
-	defer func() { err = errors.Join(err, b.cleanup(ctx, name, name)) }()
+	group := ""
+	if input != "" {
+		group = name
+	}
+	defer func() { err = errors.Join(err, b.cleanup(ctx, name, group)) }()
 
 	r = run{Pair: pair, Worker: w.name, OtherLoad: -1, BrokerCPU: -1}
 	r.LoadBefore, r.Quiet = awaitQuiet(ctx, b.idle, b.patience)
 	before, began := readCPU(), time.Now()
-	done, err := b.command(ctx, w.path, b.arguments(w, input, name, name)...)
+	done, err := b.command(ctx, w.path, b.arguments(w, route{input, name, group})...)
 	if err != nil {
 		return run{}, err
 	}
@@ -127,6 +136,8 @@ func (b *bench) runOnce(ctx context.Context, pair int, w worker, input string) (
 	if r.Result, err = meter.Parse(done.stdout); err != nil {
 		return run{}, err
 	}
+	// What the system says of the ended process is the same rule for every language.
+	r.CPUPerRecord = float64(done.cpu.Microseconds()) / float64(b.n)
 	if before.known && after.known {
 		brokers := after.brokers - before.brokers
 		others := after.machine - before.machine - brokers - (after.self - before.self) - done.cpu.Seconds()
@@ -150,44 +161,22 @@ func (b *bench) runOnce(ctx context.Context, pair int, w worker, input string) (
 func (r run) String() string {
 	state := "exact"
 	if !r.Exact {
-		state = fmt.Sprintf("NOT EXACT: committed %d; %s", r.Records, r.Verdict)
+		state = fmt.Sprintf("NOT EXACT: it says %d; %s", r.Records, r.Verdict)
 	}
 	pair := fmt.Sprintf("pair %d", r.Pair)
 	if r.Pair == 0 {
 		pair = "not counted"
 	}
-	return fmt.Sprintf("%-11s %-6s %9.0f records/s  %6.3f CPU µs/record  %6.1f MiB  %s",
+	return fmt.Sprintf("%-11s %-7s %9.0f records/s  %6.3f CPU µs/record  %6.1f MiB  %s",
 		pair, r.Worker, r.rate(), r.CPUPerRecord, r.PeakMiB, state)
 }
 
-// rate is records per second, 0 if the worker committed nothing.
+// rate is records per second, 0 if the worker wrote nothing.
 func (r run) rate() float64 {
 	if r.Seconds <= 0 {
 		return 0
 	}
 	return float64(r.Records) / r.Seconds
-}
-
-// arguments are those of a worker, from and to the given topics.
-func (b *bench) arguments(w worker, from, to, group string) []string {
-	args := append(slices.Clone(w.args), "-brokers", b.addresses(), "-from", from, "-to", to, "-group", group)
-	if b.interval > 0 {
-		args = append(args, "-commit-interval", b.interval.String())
-	}
-	return args
-}
-
-// commands are what the report shows for each worker, without names that change from run to run.
-func (b *bench) commands() []string {
-	var all []string
-	for _, w := range b.workers {
-		name := w.name
-		if len(w.args) == 0 {
-			name += "-peer"
-		}
-		all = append(all, strings.Join(append([]string{name}, b.arguments(w, "IN", "OUT", "GROUP")...), " "))
-	}
-	return all
 }
 
 func (b *bench) addresses() string { return strings.Join(b.brokers, ",") }
@@ -216,8 +205,9 @@ func (b *bench) command(ctx context.Context, path string, args ...string) (finis
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 15 * time.Second
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		// All run as Go does by default.
-		return strings.HasPrefix(entry, "GOGC=") || strings.HasPrefix(entry, "GOMEMLIMIT=") || strings.HasPrefix(entry, "GODEBUG=")
+		// All run as Go and Java do by default.
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains([]string{"GOGC", "GOMEMLIMIT", "GODEBUG", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"}, name)
 	})
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

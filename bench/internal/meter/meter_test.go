@@ -19,8 +19,16 @@ func TestParseReadsWhatReportWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Records != 1000 || r.Seconds != 2 || r.CPUPerRecord <= 0 || r.PeakMiB <= 0 {
+	if r.Records != 1000 || r.Seconds != 2 || r.CPUPerRecord <= 0 || r.Allocs <= 0 || r.PeakMiB <= 0 {
 		t.Errorf("got %+v from %q", r, out.String())
+	}
+}
+
+// Not every worker can count allocations; a newer worker may say more.
+func TestParseKnowsWhatMayBeMissing(t *testing.T) {
+	r, err := Parse("records=1 seconds=2 records_per_s=0.5 cpu_us_per_record=3 peak_rss_mib=4")
+	if err != nil || r != (Result{Records: 1, Seconds: 2, CPUPerRecord: 3, PeakMiB: 4}) {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

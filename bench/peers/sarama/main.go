@@ -1,16 +1,16 @@
 //go:build unix
 
-// Command sarama copies a topic to another exactly once, written by hand on IBM/sarama: what a
-// careful Go engineer would write today without Leat, and what leat copy is measured against.
+// Command sarama does what leat does, written by hand on IBM/sarama: what a careful Go engineer
+// would write today without Leat, and what Leat is measured against. It takes the flags of leat
+// copy and leat perf produce that the benchmark uses.
 //
-// It is exact in normal running, over rebalances and over transactions that definitely abort. It
-// does without what only a library can afford to get right, such as a commit whose outcome is
-// unknown.
+// The copy is exact in normal running, over rebalances and over transactions that definitely
+// abort. It does without what only a library can afford to get right, such as a commit whose
+// outcome is unknown.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,55 +20,64 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-
-	"github.com/leat-stream/leat/bench/internal/meter"
 )
 
-// maxFailures bounds how often a session may fail before the worker gives up.
-const maxFailures = 20
-
-// options are the command's flags.
+// options are the flags of both jobs.
 type options struct {
-	brokers  []string
-	from, to string
+	brokers []string
+
+	from, to string // copy
 	group    string
 	interval time.Duration
+
+	topic   string // produce
+	records int64
 }
 
 func main() {
-	var o options
-	brokers := flag.String("brokers", "", "bootstrap `addresses`, comma separated")
-	flag.StringVar(&o.from, "from", "", "input `topic`")
-	flag.StringVar(&o.to, "to", "", "output `topic`")
-	flag.StringVar(&o.group, "group", "", "consumer `group`")
-	flag.DurationVar(&o.interval, "commit-interval", 100*time.Millisecond, "time between commits")
-	flag.Parse()
-	if *brokers == "" || o.from == "" || o.to == "" || o.group == "" || flag.NArg() > 0 {
-		flag.Usage()
+	jobs := map[string]func(context.Context, options) error{"copy": runCopy, "produce": runProduce}
+	if len(os.Args) < 2 || jobs[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: sarama-peer copy|produce FLAGS")
 		os.Exit(2)
 	}
-	o.brokers = strings.Split(*brokers, ",")
-
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	if err := jobs[os.Args[1]](ctx, parse(os.Args[1], os.Args[2:])); err != nil {
 		fmt.Fprintln(os.Stderr, "sarama peer:", err)
 		os.Exit(1)
 	}
 }
 
-// config is sarama's configuration: its defaults, except where exactly once or speed asks for
-// something else.
-func config(o options) *sarama.Config {
+func parse(job string, args []string) options {
+	var o options
+	fs := flag.NewFlagSet("sarama-peer "+job, flag.ExitOnError)
+	brokers := fs.String("brokers", "", "bootstrap `addresses`, comma separated")
+	complete := func() bool { return o.topic != "" && o.records > 0 }
+	if job == "copy" {
+		fs.StringVar(&o.from, "from", "", "input `topic`")
+		fs.StringVar(&o.to, "to", "", "output `topic`")
+		fs.StringVar(&o.group, "group", "", "consumer `group`")
+		fs.DurationVar(&o.interval, "commit-interval", 100*time.Millisecond, "time between commits")
+		complete = func() bool { return o.from != "" && o.to != "" && o.group != "" }
+	} else {
+		fs.StringVar(&o.topic, "topic", "", "`topic` to write to")
+		fs.Int64Var(&o.records, "records", 0, "number of records")
+	}
+	_ = fs.Parse(args) // ends the process by itself
+	if *brokers == "" || !complete() || fs.NArg() > 0 {
+		fs.Usage()
+		os.Exit(2)
+	}
+	o.brokers = strings.Split(*brokers, ",")
+	return o
+}
+
+// producing is the producer's configuration, the same for both jobs: sarama's defaults, except
+// where the job or speed asks for something else.
+func producing() *sarama.Config {
 	c := sarama.NewConfig()
 	c.Version = sarama.MaxVersion
 	c.ClientID = "leat-bench-sarama"
-
-	c.Producer.Transaction.ID = o.group + "-0"
-	c.Producer.Transaction.Timeout = 15 * time.Second
-	// The broker refuses the first partitions of a transaction while it writes the markers of the
-	// one before; the default of 100 ms would idle through the next commit interval.
-	c.Producer.Transaction.Retry.Backoff = 10 * time.Millisecond
 	c.Producer.Idempotent = true
 	c.Net.MaxOpenRequests = 1 // all that sarama allows an idempotent producer
 	c.Producer.RequiredAcks = sarama.WaitForAll
@@ -78,105 +87,5 @@ func config(o options) *sarama.Config {
 	c.Producer.Flush.Frequency = 5 * time.Millisecond
 	c.Producer.Return.Successes = false
 	c.Producer.Return.Errors = true
-
-	// Also makes the group wait for offsets of transactions that are still being written.
-	c.Consumer.IsolationLevel = sarama.ReadCommitted
-	c.Consumer.Offsets.Initial = sarama.OffsetOldest
-	c.Consumer.Offsets.AutoCommit.Enable = false
-	c.Consumer.Return.Errors = true
-	// A claim stands still during a commit; the default of 100 ms would drop its fetches then.
-	c.Consumer.MaxProcessingTime = 10 * time.Second
-	c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
 	return c
-}
-
-// run copies until everything is committed that was in the input when it began.
-func run(ctx context.Context, o options) error {
-	began := time.Now()
-	c := config(o)
-	ends, err := inputEnds(o, c)
-	if err != nil {
-		return err
-	}
-	w := newWorker(o, c, ends)
-	if err := w.openProducer(); err != nil {
-		return err
-	}
-	err = errors.Join(consume(ctx, w), w.closeProducer())
-	if err != nil {
-		return err
-	}
-	return meter.Report(os.Stdout, w.committed, began, w.lastCommit)
-}
-
-// inputEnds is where each partition of the input ends now.
-func inputEnds(o options, c *sarama.Config) (map[int32]int64, error) {
-	client, err := sarama.NewClient(o.brokers, c)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	defer client.Close()
-	partitions, err := client.Partitions(o.from)
-	if err != nil {
-		return nil, fmt.Errorf("partitions of %s: %w", o.from, err)
-	}
-	ends := map[int32]int64{}
-	for _, p := range partitions {
-		end, err := client.GetOffset(o.from, p, sarama.OffsetNewest)
-		if err != nil {
-			return nil, fmt.Errorf("end of %s/%d: %w", o.from, p, err)
-		}
-		if end > 0 {
-			ends[p] = end
-		}
-	}
-	return ends, nil
-}
-
-// consume runs the worker in its group, one session after the other, until all is committed.
-func consume(ctx context.Context, w *worker) error {
-	group, err := sarama.NewConsumerGroup(w.o.brokers, w.o.group, w.config)
-	if err != nil {
-		return fmt.Errorf("join group: %w", err)
-	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		for err := range group.Errors() {
-			fmt.Fprintln(os.Stderr, "group:", err)
-		}
-	}()
-
-	ctx, cancel := context.WithCancel(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-w.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	var lost error
-	for failures := 0; ctx.Err() == nil && failures < maxFailures; {
-		if lost = group.Consume(ctx, []string{w.o.from}, w); lost != nil && ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, "session:", lost)
-			failures++
-			time.Sleep(100 * time.Millisecond)
-		}
-	}
-	stopped := errors.Join(lost, ctx.Err())
-	cancel()
-	<-watched
-	err = group.Close()
-	<-drained
-	if err != nil {
-		return fmt.Errorf("leave group: %w", err)
-	}
-	select {
-	case <-w.done:
-		return nil
-	default:
-		return fmt.Errorf("stopped after %d records: %w", w.committed, stopped)
-	}
 }
