@@ -134,13 +134,13 @@ func (a *accumulator) settle(b *batch) {
 }
 
 // collect moves what is due to the machine's queue: what is sealed, and what has
-// lingered or is wanted at once. It returns when the current batch will be due.
-func (pt *partition) collect(now time.Time, linger time.Duration, all bool) (due time.Time) {
+// lingered. It returns when the current batch will be due.
+func (pt *partition) collect(now time.Time, linger time.Duration) (due time.Time) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	if b := pt.current; b != nil {
 		due = b.born.Add(linger)
-		if all || !due.After(now) {
+		if linger <= 0 || !due.After(now) {
 			pt.sealCurrent()
 			due = time.Time{}
 		}

@@ -123,12 +123,33 @@ func earlier(a, b time.Time) time.Time {
 func (m *machine) collect(now time.Time) (next time.Time) {
 	all := m.closing || m.acc.rounds.pending() || m.acc.mem.waiting()
 	for _, pt := range m.parts {
-		next = earlier(next, pt.collect(now, m.cfg.Linger, all))
+		linger := m.cfg.Linger
+		switch {
+		case m.mayLeave(pt):
+			if all {
+				linger = 0
+			}
+		default: // it fills up while it has to wait
+			linger = m.cfg.DeliveryTimeout
+		}
+		next = earlier(next, pt.collect(now, linger))
 		if len(pt.queue) > 0 && m.tx.refuses() {
 			m.failQueue(pt, m.tx.why())
 		}
 	}
 	return next
+}
+
+// mayLeave reports whether a batch that is sealed now would be the next to go. While
+// others wait before it, or nothing more may fly, sealing it would only make small
+// batches of what could be a large one.
+func (m *machine) mayLeave(pt *partition) bool {
+	if m.closing || m.tx.refuses() {
+		return true
+	}
+	n := m.nodes[pt.leader]
+	return len(pt.queue) == 0 && !pt.retry && pt.flying < m.cfg.MaxInFlight && (pt.flying == 0 || !m.unproven(pt)) &&
+		(n == nil || n.inFlight < m.cfg.MaxInFlight)
 }
 
 func (m *machine) failQueue(pt *partition, err error) {

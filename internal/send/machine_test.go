@@ -34,7 +34,8 @@ type bench struct {
 }
 
 func newBench(t *testing.T, cfg Config, partitions int32) *bench {
-	cfg.Acks, cfg.Idempotent, cfg.MaxInFlight, cfg.BatchSize, cfg.BufferMemory, cfg.MaxRequestSize = sarama.WaitForAll, true, 5, 100, 1<<20, 1<<20
+	cfg.Acks, cfg.Idempotent, cfg.MaxInFlight, cfg.BufferMemory, cfg.MaxRequestSize = sarama.WaitForAll, true, 5, 1<<20, 1<<20
+	cfg.BatchSize = max(cfg.BatchSize, 100)
 	cfg.RequestTimeout, cfg.DeliveryTimeout, cfg.MetadataMaxAge = time.Second, time.Minute, time.Hour
 	cfg.RetryBackoff, cfg.RetryBackoffMax = 100*time.Millisecond, time.Second
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -151,5 +152,24 @@ func TestABackoffForAFailure(t *testing.T) {
 	b.answer(b.requests[0], sarama.ErrNotEnoughReplicas)
 	if wait := pt.notBefore.Sub(b.now); pt.fails != 2 || wait < 160*time.Millisecond {
 		t.Errorf("the head failed again: %d failures, a pause of %v", pt.fails, wait)
+	}
+}
+
+// A batch that could not leave anyway stays open, however long it has lingered and
+// whoever flushes.
+func TestABatchFillsUpWhileItHasToWait(t *testing.T) {
+	b := newBench(t, Config{BatchSize: 10_000}, 1)
+	b.send(0)
+	b.step(1)
+	first := b.requests[0] // nothing may follow it before its answer
+	b.m.acc.rounds.end()
+	for range 50 {
+		b.send(0)
+		b.step(0)
+	}
+	b.answer(first, sarama.ErrNoError)
+	b.step(1)
+	if n := b.requests[0].batches[0].count(); n != 50 {
+		t.Errorf("the next batch has %d records, want all 50 that came meanwhile", n)
 	}
 }
