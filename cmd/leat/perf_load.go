@@ -70,7 +70,8 @@ type sent struct {
 // Complete implements send.Completion.
 func (s *sent) Complete(_ int64, _ time.Time, err error) {
 	if err != nil {
-		s.l.err.CompareAndSwap(nil, &err)
+		first := err // its address is taken: err itself would be allocated with each call
+		s.l.err.CompareAndSwap(nil, &first)
 		return
 	}
 	s.l.latency.add(time.Since(s.began))
