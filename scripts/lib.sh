@@ -4,7 +4,9 @@
 #   LEAT_CACHE           everything that is downloaded, stored or logged
 #                        (default ${XDG_CACHE_HOME:-$HOME/.cache}/leat)
 #   LEAT_KAFKA_PORT      port of the first broker (default 19092). Broker n listens on
-#                        LEAT_KAFKA_PORT + 2(n-1), its controller on the port after that.
+#                        LEAT_KAFKA_PORT + 2(n-1), its controller on the port after that. Not one
+#                        of those that the system gives to outgoing connections (on Linux 32768 and
+#                        up): one of them may be taken just then.
 #   LEAT_KAFKA_HEAP      Java heap of one broker (default 768m, with three brokers 512m)
 #   LEAT_REGISTRY_PORT   port of the registry (default 18081); its management port is the next one
 #   LEAT_START_TIMEOUT   seconds a server may take until it answers (default 90)
@@ -78,16 +80,20 @@ registry_answers() { curl -fsS -m 5 -o /dev/null "$registry_url/subjects" 2>/dev
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # launch PIDFILE LOG COMMAND...: starts a process that outlives this script. A job of its own
-# (set -m) keeps a Ctrl-C meant for the caller from reaching it.
+# (set -m) keeps a Ctrl-C meant for the caller from reaching it. Until its exec the child has this
+# script's command line, by which alive would take it for ended: that is waited for.
 launch() {
 	local pidfile=$1 log=$2
 	shift 2
 	set -m
 	"$@" </dev/null >"$log" 2>&1 &
 	printf '%s\n' "$!" >"$pidfile"
+	await $((SECONDS + 10)) executed "$!" || die "process $! does not start"
 	disown
 	set +m
 }
+
+executed() { [[ $(ps -p "$1" -o command= 2>/dev/null) != $(ps -p $$ -o command=) ]]; }
 
 # await DEADLINE TEST...: repeats TEST until it succeeds or SECONDS reaches DEADLINE.
 await() {
