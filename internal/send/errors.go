@@ -22,7 +22,8 @@ var (
 	// hold. The record was not taken.
 	ErrTimestamp = errors.New("timestamp before 1970")
 	// ErrDeliveryTimeout: not acknowledged within DeliveryTimeout. Whether it is
-	// written is unknown if it was sent.
+	// written is unknown if it was sent. What the last attempt met, if there was
+	// one, is wrapped beside it.
 	ErrDeliveryTimeout = errors.New("not acknowledged within the delivery time-out")
 	// ErrUnknownTopic: the topic, or this partition of it, does not exist.
 	ErrUnknownTopic = errors.New("topic or partition does not exist")

@@ -1,6 +1,7 @@
 package send
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -62,6 +63,7 @@ type partition struct {
 
 	retry     bool // the head of sent goes alone, after the others are back
 	fails     int
+	cause     error // why the last attempt failed, nil after a success
 	notBefore time.Time
 
 	// Numbering, for idempotence.
@@ -200,7 +202,7 @@ func (m *machine) expire(now time.Time) (next time.Time) {
 			b := pt.queue[0]
 			pt.queue = shift(pt.queue)
 			m.stats.expired.Add(1)
-			m.finish(b, result{offset: -1}, ErrDeliveryTimeout)
+			m.finish(b, result{offset: -1}, pt.overdue())
 		}
 		next = earlier(next, m.expireSent(pt, now))
 	}
@@ -221,7 +223,7 @@ func (m *machine) expireSent(pt *partition, now time.Time) (next time.Time) {
 			keep = append(keep, b)
 			continue
 		}
-		err := ErrDeliveryTimeout
+		err := pt.overdue()
 		if at.After(now) {
 			err = ErrAborted
 		}
@@ -245,7 +247,15 @@ func shift(q []*batch) []*batch {
 }
 
 // calm ends a partition's retries.
-func (pt *partition) calm() { pt.retry, pt.fails, pt.notBefore = false, 0, time.Time{} }
+func (pt *partition) calm() { pt.retry, pt.fails, pt.cause, pt.notBefore = false, 0, nil, time.Time{} }
+
+// overdue is the error of a batch whose time is over, with what kept it.
+func (pt *partition) overdue() error {
+	if pt.cause == nil {
+		return ErrDeliveryTimeout
+	}
+	return fmt.Errorf("%w; the last attempt: %w", ErrDeliveryTimeout, pt.cause)
+}
 
 // backoff is exponential with jitter, as Kafka's.
 func (m *machine) backoff(fails int) time.Duration {
@@ -260,12 +270,12 @@ func (m *machine) backoff(fails int) time.Duration {
 // retryLater has a batch sent again, and those after it: in order, the head alone,
 // each with the sequence it has: rule 4. What flew behind the head and failed with
 // it is the same failure: it does not make the pause longer.
-func (m *machine) retryLater(pt *partition, b *batch, now time.Time) {
+func (m *machine) retryLater(pt *partition, b *batch, cause error, now time.Time) {
 	if !pt.retry || pt.sent[0] == b {
 		pt.notBefore = now.Add(m.backoff(pt.fails))
 		pt.fails++
 	}
-	pt.retry = true
+	pt.retry, pt.cause = true, cause
 }
 
 // connection returns the node of a broker, a new one if the last has failed, or

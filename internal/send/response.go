@@ -31,7 +31,7 @@ func (m *machine) produced(r *request, now time.Time) {
 			// A copy may still be on its way: the next transaction needs another
 			// epoch, rule 3.
 			m.tx.lost = true
-			m.retryLater(pt, b, now)
+			m.retryLater(pt, b, r.err, now)
 		default:
 			m.answered(pt, b, r.results[i], now)
 		}
@@ -62,9 +62,9 @@ func (m *machine) answered(pt *partition, b *batch, r result, now time.Time) {
 	case codeLeader:
 		m.takeHint(pt, r)
 		m.wantView = true
-		m.retryLater(pt, b, now)
+		m.retryLater(pt, b, r.code, now)
 	case codeRetry, codeCoordinator:
-		m.retryLater(pt, b, now)
+		m.retryLater(pt, b, r.code, now)
 	case codeFenced:
 		m.fenced(codeError(ErrFenced, r.code))
 		m.failed(pt, b, codeError(ErrFenced, r.code))
@@ -137,14 +137,14 @@ func (m *machine) outOfSequence(pt *partition, b *batch, r result, now time.Time
 	case m.transactional() && (expected || r.code == sarama.ErrUnknownProducerID):
 		m.failed(pt, b, r.code)
 	case m.transactional():
-		m.retryLater(pt, b, now)
+		m.retryLater(pt, b, r.code, now)
 	case expected || fenced || r.code == sarama.ErrUnknownProducerID:
-		m.retryLater(pt, b, now)
+		m.retryLater(pt, b, r.code, now)
 		if b.epoch == pt.epoch && b.pid == pt.pid {
 			pt.renumber = true
 		}
 	default:
-		m.retryLater(pt, b, now)
+		m.retryLater(pt, b, r.code, now)
 	}
 }
 
