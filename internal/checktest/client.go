@@ -238,11 +238,15 @@ func (c *Client) Committed(group, topic string) map[int32]int64 {
 	c.t.Helper()
 	ctx, cancel := c.context()
 	defer cancel()
-	out, err := c.committed(ctx, group, topic)
-	if err != nil {
-		c.t.Fatalf("committed positions of %q: %v", group, err)
+	for {
+		out, err := c.committed(ctx, group, topic)
+		switch {
+		case err == nil:
+			return out
+		case ctx.Err() != nil:
+			c.t.Fatalf("committed positions of %q: %v", group, err)
+		}
 	}
-	return out
 }
 
 func (c *Client) committed(ctx context.Context, group, topic string) (map[int32]int64, error) {

@@ -178,9 +178,13 @@ func offset(t *testing.T, c *embedded.Cluster, group, topic string) int64 {
 }
 
 func sendOffset(ctx context.Context, p *Producer, next int64) error {
+	return sendOffsetOf(ctx, p, "g", "in", next)
+}
+
+func sendOffsetOf(ctx context.Context, p *Producer, group, topic string, next int64) error {
 	o := pipeline.Offset{Next: next}
-	o.Topic = "in"
-	return p.SendOffsets(ctx, []pipeline.Offset{o}, pipeline.GroupMetadata{Group: "g", Generation: -1})
+	o.Topic = topic
+	return p.SendOffsets(ctx, []pipeline.Offset{o}, pipeline.GroupMetadata{Group: group, Generation: -1})
 }
 
 // Whatever request loses its connection, and whenever: the transactions are exact.

@@ -1,0 +1,83 @@
+package checktest
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Partition is what the cluster says of a partition.
+type Partition struct {
+	Leader           int32 // -1: none
+	Replicas, InSync []int32
+}
+
+// Partitions returns the state of a topic's partitions, as the broker sees it
+// that happens to answer.
+func (c *Client) Partitions(topic string) []Partition {
+	c.t.Helper()
+	ctx, cancel := c.context()
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest()
+	rt := kmsg.NewMetadataRequestTopic()
+	rt.Topic = &topic
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(ctx, c.k)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		c.t.Fatalf("partitions of %q: %v", topic, err)
+	}
+	out := make([]Partition, len(resp.Topics[0].Partitions))
+	for _, p := range resp.Topics[0].Partitions {
+		out[p.Partition] = Partition{p.Leader, p.Replicas, p.ISR}
+	}
+	return out
+}
+
+// AwaitInSync waits until every partition of a topic has a leader and n replicas
+// in sync.
+func (c *Client) AwaitInSync(topic string, n int) {
+	c.t.Helper()
+	Await(c.t, fmt.Sprintf("%d replicas in sync of %s", n, topic), 2*patience, func() bool {
+		for _, p := range c.Partitions(topic) {
+			if p.Leader < 0 || len(p.InSync) != n {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Coordinator returns the broker that coordinates a transactional id.
+func (c *Client) Coordinator(transactionalID string) (node int32) {
+	c.t.Helper()
+	c.Await("the coordinator of "+transactionalID, func() bool {
+		ctx, cancel := c.context()
+		defer cancel()
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.CoordinatorType, req.CoordinatorKeys = 1, []string{transactionalID}
+		resp, err := req.RequestWith(ctx, c.k)
+		if err == nil && len(resp.Coordinators) != 1 {
+			err = errors.New("no answer")
+		}
+		if err == nil {
+			err = kerr.ErrorForCode(resp.Coordinators[0].ErrorCode)
+		}
+		if err != nil {
+			return false
+		}
+		node = resp.Coordinators[0].NodeID
+		return true
+	})
+	return node
+}
+
+// AwaitVisible waits until no open transaction hides anything of a topic.
+func (c *Client) AwaitVisible(topic string) {
+	c.t.Helper()
+	Await(c.t, "the end of the transactions on "+topic, 3*patience, func() bool { return c.hanging(topic) == 0 })
+}
