@@ -22,6 +22,11 @@ const (
 	Term   Action = "SIGTERM"
 	Bounce Action = "kill -9 + restart"
 	Pause  Action = "SIGSTOP"
+
+	// Of brokers: Crash kills one and starts it anew at once, Freeze stops one for
+	// the event's time.
+	Crash  Action = "kill -9 + restart of broker"
+	Freeze Action = "SIGSTOP of broker"
 )
 
 // Event is one disturbance.
@@ -30,12 +35,16 @@ type Event struct {
 	At     float64
 	Do     Action
 	Worker string
+	Broker int32
 	For    time.Duration
 }
 
 // String is the event as the table shows it.
 func (e Event) String() string {
 	s := fmt.Sprintf("%g%% %s %s", e.At, e.Do, e.Worker)
+	if e.Broker > 0 {
+		s = fmt.Sprintf("%g%% %s %d", e.At, e.Do, e.Broker)
+	}
 	if e.For > 0 {
 		s += fmt.Sprintf(" %v", e.For)
 	}
@@ -53,12 +62,14 @@ type Scenario struct {
 	Over time.Duration
 	// Worker starts one. It is called again for a restart.
 	Worker func(name string) *Process
+	// Brokers are those that events are for; nil if none is.
+	Brokers *Brokers
 	// Limit ends a scenario that does not.
 	Limit time.Duration
 
 	workers  map[string]*Process
 	waking   []*time.Timer
-	restless time.Time // a worker sleeps or has just woken: not over yet
+	restless time.Time // a worker or a broker sleeps or has just woken: not over yet
 }
 
 // Describe lists the events.
@@ -160,6 +171,13 @@ func (s *Scenario) do(t testing.TB, e Event) {
 		w.Signal(syscall.SIGSTOP)
 		s.restless = time.Now().Add(e.For + aftermath)
 		s.waking = append(s.waking, time.AfterFunc(e.For, func() { w.Signal(syscall.SIGCONT) }))
+	case Crash:
+		s.Brokers.Kill(e.Broker)
+		s.Brokers.Restart()
+	case Freeze:
+		s.Brokers.Stop(e.Broker)
+		s.restless = time.Now().Add(e.For + aftermath)
+		s.Brokers.After(e.For, func() { s.Brokers.Wake(e.Broker) })
 	}
 }
 
