@@ -164,3 +164,22 @@ func (d *load) run(c *checktest.Client, work func(<-chan struct{}) error, f func
 	}
 	return found
 }
+
+// burst sends n records to each partition.
+func (d *load) burst(n int) {
+	d.t.Helper()
+	for range n {
+		for part := range d.l.parts {
+			if err := d.send(int32(part), -1); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+	}
+}
+
+func (d *load) flush() {
+	d.t.Helper()
+	if err := d.p.Flush(d.t.Context()); err != nil {
+		d.t.Fatal(err)
+	}
+}

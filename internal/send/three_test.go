@@ -179,25 +179,6 @@ func impatient(cfg Config) Config {
 	return cfg
 }
 
-// burst sends n records to each partition.
-func (d *load) burst(n int) {
-	d.t.Helper()
-	for range n {
-		for part := range d.l.parts {
-			if err := d.send(int32(part), -1); err != nil {
-				d.t.Fatal(err)
-			}
-		}
-	}
-}
-
-func (d *load) flush() {
-	d.t.Helper()
-	if err := d.p.Flush(d.t.Context()); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
 // allFailed wants every record to have failed at its delivery time-out, with what
 // the last attempt met, and one of them with cause.
 func (d *load) allFailed(n int, cause error) {
