@@ -139,3 +139,6 @@ func joinClose(f *os.File, err error) error {
 	}
 	return err
 }
+
+// maxMiB is what leat copy may take at its default settings.
+const maxMiB = 256

@@ -145,9 +145,6 @@ func (b *bench) checkResult(p *checktest.Process) checktest.Result {
 	return r
 }
 
-// maxMiB is what leat copy may take at its default settings.
-const maxMiB = 256
-
 func TestMemoryOfACopy(t *testing.T) {
 	b := realBench(t)
 	b.Prefill(b.in, b.records)

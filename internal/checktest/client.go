@@ -238,7 +238,7 @@ func (c *Client) Committed(group, topic string) map[int32]int64 {
 	c.t.Helper()
 	ctx, cancel := c.context()
 	defer cancel()
-	for {
+	for { // a broker may be gone, or not know yet
 		out, err := c.committed(ctx, group, topic)
 		switch {
 		case err == nil:
@@ -372,11 +372,15 @@ func (c *Client) offsets(topic string, at int64, committed bool) map[int32]int64
 	c.t.Helper()
 	ctx, cancel := c.context()
 	defer cancel()
-	out, err := c.listOffsets(ctx, topic, at, committed)
-	if err != nil {
-		c.t.Fatalf("offsets of %q: %v", topic, err)
+	for { // likewise
+		out, err := c.listOffsets(ctx, topic, at, committed)
+		switch {
+		case err == nil:
+			return out
+		case ctx.Err() != nil:
+			c.t.Fatalf("offsets of %q: %v", topic, err)
+		}
 	}
-	return out
 }
 
 func (c *Client) listOffsets(ctx context.Context, topic string, at int64, committed bool) (map[int32]int64, error) {

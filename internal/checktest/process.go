@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -120,6 +121,17 @@ func (p *Process) Wait(within time.Duration) int {
 		p.t.Fatalf("%s has not ended after %v; it wrote:\n%s%s", p.name, within, p.Stdout(), p.Stderr())
 		return -1
 	}
+}
+
+// Resident returns the memory that the process takes now, in MiB.
+func (p *Process) Resident() float64 {
+	p.t.Helper()
+	out, err := exec.Command("ps", "-p", strconv.Itoa(p.cmd.Process.Pid), "-o", "rss=").Output()
+	kib, perr := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err := errors.Join(err, perr); err != nil {
+		p.t.Fatalf("the memory of %s: %v", p.name, err)
+	}
+	return kib / 1024
 }
 
 // Terminate sends SIGTERM and returns the exit code and how long it took.
