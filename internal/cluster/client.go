@@ -10,6 +10,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/wire"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -18,6 +19,7 @@ var (
 	// ErrUnreachable says that no bootstrap address answered.
 	ErrUnreachable = errors.New("no broker answers")
 	errNoAnswer    = errors.New("the answer lacks what was asked for")
+	errClosed      = errors.New("the client is closed")
 )
 
 // openTimeout bounds Open: a wrong address or a missing topic is found within it,
@@ -28,38 +30,32 @@ const openTimeout = 8 * time.Second
 // time-outs, and connections of its own: a consumer group's long poll would hold
 // theirs. It is safe for concurrent use.
 type Client struct {
-	c       sarama.Client
-	brokers []string
+	wire    wire.Config
+	brokers []string // as configured
 	id      string
+	at      directory
 }
+
+// requestTimeout bounds one question. What is put to any broker is put to the next
+// one, too, after a second.
+const requestTimeout = 5 * time.Second
 
 // Open connects and learns the cluster's id.
 func Open(ctx context.Context, cfg Config) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	s := cfg.Sarama()
-	s.Net.DialTimeout, s.Net.ReadTimeout, s.Net.WriteTimeout = 2*time.Second, 5*time.Second, 5*time.Second
-	s.Metadata.Retry.Max, s.Metadata.Retry.Backoff = 1, 100*time.Millisecond
-	s.Metadata.Timeout = 6 * time.Second
-	s.Consumer.IsolationLevel = sarama.ReadCommitted
-	client, err := within(ctx, func() (*Client, error) {
-		c, err := sarama.NewClient(cfg.Brokers, s)
-		if err != nil {
-			return nil, err
-		}
-		client := &Client{c: c, brokers: cfg.Brokers}
-		if client.id, err = client.clusterID(); err == nil {
-			err = ctx.Err()
-		}
-		if err != nil { // or nobody waits any more
-			_ = c.Close()
-			return nil, err
-		}
-		return client, nil
-	})
+	c := &Client{
+		wire:    wire.Config{Connection: cfg.Sarama(), MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second},
+		brokers: cfg.Brokers,
+	}
+	resp, err := c.metadata(ctx, []string{})
+	if err == nil && resp.ClusterID == nil {
+		err = errNoAnswer
+	}
 	switch {
 	case err == nil:
-		return client, nil
+		c.id = *resp.ClusterID
+		return c, nil
 	case isAuth(err):
 		return nil, pipeline.Fatal(fmt.Errorf("brokers %s refuse us; check SASL and TLS: %w", strings.Join(cfg.Brokers, ","), err))
 	default:
@@ -69,9 +65,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 
 // Close releases the connections.
 func (c *Client) Close() error {
-	if err := c.c.Close(); err != nil && !errors.Is(err, sarama.ErrClosedClient) {
-		return err
-	}
+	c.at.close()
 	return nil
 }
 
@@ -79,52 +73,87 @@ func (c *Client) Close() error {
 func (c *Client) ID() string { return c.id }
 
 // Brokers returns the number of brokers known.
-func (c *Client) Brokers() int { return len(c.c.Brokers()) }
+func (c *Client) Brokers() int { return c.at.count() }
 
-func (c *Client) clusterID() (string, error) {
-	last := error(sarama.ErrOutOfBrokers)
-	for _, b := range c.c.Brokers() {
-		_ = b.Open(c.c.Config()) // an open one says so, and is as good
-		resp, err := b.GetMetadata(&sarama.MetadataRequest{Version: 7, Topics: []string{}})
-		if err != nil {
-			last = err
-			continue
-		}
-		if resp.ClusterID != nil {
-			return *resp.ClusterID, nil
-		}
-		last = errNoAnswer
+// any puts a question to whichever broker answers first: one that stands still
+// must hold nobody up.
+func (c *Client) any(ctx context.Context, f func(*sarama.Broker) error) error {
+	err := c.wire.Any(ctx, append(c.at.addresses(), c.brokers...), f)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return oneLine{errors.Join(context.Cause(ctx), err)}
+	default:
+		return oneLine{err}
 	}
-	return "", last
+}
+
+// oneLine is an error in a single line.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }
+func (e oneLine) Unwrap() error { return e.error }
+
+// metadata asks for topics, none if the slice is empty.
+func (c *Client) metadata(ctx context.Context, topics []string) (*sarama.MetadataResponse, error) {
+	answers := make(chan *sarama.MetadataResponse, 1)
+	err := c.any(ctx, func(b *sarama.Broker) error {
+		resp, err := b.GetMetadata(&sarama.MetadataRequest{Version: 7, Topics: topics})
+		if err == nil {
+			select {
+			case answers <- resp:
+			default: // another was faster
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp := <-answers
+	c.at.learn(resp)
+	return resp, nil
 }
 
 // Partitions returns the number of partitions of each topic. Topics that do not
 // exist are reported together.
 func (c *Client) Partitions(ctx context.Context, topics []string) (map[string]int32, error) {
 	out := make(map[string]int32, len(topics))
+	if len(topics) == 0 {
+		return out, nil
+	}
 	var missing []string
-	for _, t := range topics {
-		ids, err := within(ctx, func() ([]int32, error) {
-			if err := c.c.RefreshMetadata(t); err != nil {
-				return nil, err
+	for try := 0; try < 2; try++ { // a broker may not know yet what was created just now
+		if missing = nil; try > 0 {
+			select {
+			case <-time.After(pipeline.Backoff{}.Wait(0)):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
 			}
-			return c.c.Partitions(t)
-		})
-		switch {
-		case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
-			missing = append(missing, t)
-		case isAuth(err):
-			return nil, pipeline.Fatal(fmt.Errorf("topic %q: %w; grant the user access to it", t, err))
-		case err != nil:
-			return nil, fmt.Errorf("topic %q: %w", t, err)
-		default:
-			out[t] = int32(len(ids))
+		}
+		resp, err := c.metadata(ctx, topics)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range resp.Topics {
+			switch {
+			case t.Err == sarama.ErrUnknownTopicOrPartition:
+				missing = append(missing, t.Name)
+			case isAuth(t.Err):
+				return nil, pipeline.Fatal(fmt.Errorf("topic %q: %w; grant the user access to it", t.Name, t.Err))
+			case t.Err != sarama.ErrNoError && t.Err != sarama.ErrLeaderNotAvailable:
+				return nil, fmt.Errorf("topic %q: %w", t.Name, t.Err)
+			default:
+				out[t.Name] = int32(len(t.Partitions))
+			}
+		}
+		if len(missing) == 0 {
+			return out, nil
 		}
 	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("%w: %s; create it first, Leat never does by accident", pipeline.ErrMissingTopic, strings.Join(missing, ", "))
-	}
-	return out, nil
+	slices.SortFunc(missing, func(a, b string) int { return slices.Index(topics, a) - slices.Index(topics, b) })
+	return nil, fmt.Errorf("%w: %s; create it first, Leat never does by accident", pipeline.ErrMissingTopic, strings.Join(missing, ", "))
 }
 
 // Earliest and Latest are what Offsets takes beside a time.
@@ -185,12 +214,17 @@ const attempts = 5
 // the cluster if that fails.
 func atLeader[T any](ctx context.Context, c *Client, part pipeline.Partition, f func(*sarama.Broker) (T, error)) (T, error) {
 	return retry(ctx, fmt.Sprintf("partition %v", part), func() (out T, err error) {
-		b, err := c.c.Leader(part.Topic, part.Partition)
-		if err == nil {
-			out, err = f(b)
+		addr, known := c.at.leader(part)
+		if !known {
+			if _, err := c.metadata(ctx, []string{part.Topic}); err != nil {
+				return out, err
+			}
+			if addr, known = c.at.leader(part); !known {
+				return out, sarama.ErrLeaderNotAvailable
+			}
 		}
-		if err != nil {
-			_ = c.c.RefreshMetadata(part.Topic)
+		if out, err = ask(ctx, c, addr, f); err != nil {
+			c.at.forget(part)
 		}
 		return out, err
 	})
@@ -199,53 +233,79 @@ func atLeader[T any](ctx context.Context, c *Client, part pipeline.Partition, f 
 // atCoordinator calls f with the group's coordinator, likewise.
 func atCoordinator[T any](ctx context.Context, c *Client, group string, f func(*sarama.Broker) (T, error)) (T, error) {
 	return retry(ctx, fmt.Sprintf("group %q", group), func() (out T, err error) {
-		b, err := c.c.Coordinator(group)
-		if err == nil {
-			out, err = f(b)
+		addr, known := c.at.coordinator(group)
+		if !known {
+			if addr, err = c.findCoordinator(ctx, group); err != nil {
+				return out, err
+			}
+			c.at.coordinates(group, addr)
 		}
-		if err != nil {
-			_ = c.c.RefreshCoordinator(group)
+		if out, err = ask(ctx, c, addr, f); err != nil {
+			c.at.coordinates(group, "")
 		}
 		return out, err
 	})
 }
 
+func (c *Client) findCoordinator(ctx context.Context, group string) (string, error) {
+	answers := make(chan string, 1)
+	err := c.any(ctx, func(b *sarama.Broker) error {
+		resp, err := b.FindCoordinator(&sarama.FindCoordinatorRequest{Version: 2, CoordinatorKey: group, CoordinatorType: sarama.CoordinatorGroup})
+		switch {
+		case err != nil:
+			return err
+		case resp.Err != sarama.ErrNoError:
+			return resp.Err
+		}
+		select {
+		case answers <- resp.Coordinator.Addr():
+		default:
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return <-answers, nil
+}
+
+// ask calls f with a broker. After an error of any kind its connection is closed.
+func ask[T any](ctx context.Context, c *Client, addr string, f func(*sarama.Broker) (T, error)) (out T, err error) {
+	conn, err := c.at.take(addr)
+	if err != nil {
+		return out, err
+	}
+	if conn == nil {
+		if conn, err = c.wire.Open(ctx, addr); err != nil {
+			return out, err
+		}
+	}
+	err = conn.Ask(ctx, func(b *sarama.Broker) (err error) {
+		out, err = f(b)
+		return err
+	})
+	if err != nil {
+		conn.Close()
+		return out, err
+	}
+	c.at.give(addr, conn)
+	return out, nil
+}
+
 func retry[T any](ctx context.Context, what string, f func() (T, error)) (out T, err error) {
 	for try := 0; ; try++ {
-		out, err = within(ctx, f)
+		out, err = f()
 		switch {
 		case err == nil:
 			return out, nil
 		case ctx.Err() != nil || try == attempts || isDefinite(err):
-			return out, fmt.Errorf("%s: %w", what, err)
+			return out, fmt.Errorf("%s: %w", what, oneLine{err})
 		}
 		select {
 		case <-time.After(pipeline.Backoff{}.Wait(try)):
 		case <-ctx.Done():
 			return out, fmt.Errorf("%s: %w", what, context.Cause(ctx))
 		}
-	}
-}
-
-// within calls f and gives up on it when ctx ends: sarama's calls take no
-// context. f then ends by the connection's time-out, so it must not touch what
-// the caller goes on to use: its result is what it returns.
-func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		out T
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		out, err := f()
-		done <- result{out, err}
-	}()
-	select {
-	case r := <-done:
-		return r.out, r.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
 	}
 }
 
