@@ -78,6 +78,7 @@ registry_answers() { curl -fsS -m 5 -o /dev/null "$registry_url/subjects" 2>/dev
 
 # port_open PORT: whether something accepts connections there.
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port_closed() { ! port_open "$1"; }
 
 # launch PIDFILE LOG COMMAND...: starts a process that outlives this script. A job of its own
 # (set -m) keeps a Ctrl-C meant for the caller from reaching it. Until its exec the child has this
