@@ -255,9 +255,17 @@ func (c *Client) committed(ctx context.Context, group, topic string) (map[int32]
 	rg := kmsg.NewOffsetFetchRequestGroup()
 	rg.Group = group
 	req.Groups = append(req.Groups, rg)
-	resp, err := req.RequestWith(ctx, c.k)
-	if err != nil {
-		return nil, err
+	soon, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	resp, err := req.RequestWith(soon, c.k)
+	if err != nil { // the client stays with a coordinator that is dead
+		coordinator, ferr := c.coordinator(ctx, groups, group)
+		if ferr != nil {
+			return nil, errors.Join(err, ferr)
+		}
+		if resp, err = req.RequestWith(ctx, c.k.Broker(int(coordinator))); err != nil {
+			return nil, err
+		}
 	}
 	out := map[int32]int64{}
 	for _, g := range resp.Groups {

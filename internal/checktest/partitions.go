@@ -1,6 +1,7 @@
 package checktest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -52,28 +53,38 @@ func (c *Client) AwaitInSync(topic string, n int) {
 	})
 }
 
+// Kinds of coordinators.
+const (
+	groups       = 0
+	transactions = 1
+)
+
 // Coordinator returns the broker that coordinates a transactional id.
 func (c *Client) Coordinator(transactionalID string) (node int32) {
 	c.t.Helper()
 	c.Await("the coordinator of "+transactionalID, func() bool {
 		ctx, cancel := c.context()
 		defer cancel()
-		req := kmsg.NewPtrFindCoordinatorRequest()
-		req.CoordinatorType, req.CoordinatorKeys = 1, []string{transactionalID}
-		resp, err := req.RequestWith(ctx, c.k)
-		if err == nil && len(resp.Coordinators) != 1 {
-			err = errors.New("no answer")
-		}
-		if err == nil {
-			err = kerr.ErrorForCode(resp.Coordinators[0].ErrorCode)
-		}
-		if err != nil {
-			return false
-		}
-		node = resp.Coordinators[0].NodeID
-		return true
+		var err error
+		node, err = c.coordinator(ctx, transactions, transactionalID)
+		return err == nil
 	})
 	return node
+}
+
+// coordinator asks anew each time: the client itself would stay with one that is
+// dead.
+func (c *Client) coordinator(ctx context.Context, kind int8, key string) (int32, error) {
+	req := kmsg.NewPtrFindCoordinatorRequest()
+	req.CoordinatorType, req.CoordinatorKeys = kind, []string{key}
+	resp, err := req.RequestWith(ctx, c.k)
+	switch {
+	case err != nil:
+		return 0, err
+	case len(resp.Coordinators) != 1:
+		return 0, errors.New("no answer")
+	}
+	return resp.Coordinators[0].NodeID, kerr.ErrorForCode(resp.Coordinators[0].ErrorCode)
 }
 
 // AwaitVisible waits until no open transaction hides anything of a topic.

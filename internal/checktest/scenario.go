@@ -140,7 +140,7 @@ func (s *Scenario) Run(t testing.TB) time.Duration {
 }
 
 func (s *Scenario) progress(ctx context.Context) (sum uint64) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	positions, err := s.Client.committed(ctx, s.Group, s.Input)
 	if err != nil {
