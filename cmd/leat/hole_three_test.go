@@ -46,7 +46,7 @@ var allNodes = []int32{1, 2, 3}
 
 // No broker answers any more: a producer takes its buffer and little beyond it.
 func TestMemoryOfAProducerInAHole(t *testing.T) {
-	for _, x := range []struct{ buffer, size int }{{32, 200}, {32, 1000}, {128, 1000}} {
+	for _, x := range []struct{ buffer, size int }{{32, 100}, {32, 200}, {32, 1000}, {128, 1000}} {
 		t.Run(fmt.Sprintf("%d MiB, records of %d bytes", x.buffer, x.size), func(t *testing.T) {
 			three := checktest.OwnBrokers(t)
 			b := realBench(t)
