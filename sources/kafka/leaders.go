@@ -1,12 +1,8 @@
 package kafkasource
 
 import (
-	"context"
 	"slices"
-	"sync"
 	"time"
-
-	"github.com/IBM/sarama"
 
 	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/pipeline"
@@ -79,7 +75,7 @@ func (f *fetcher) settle(homeless []*feed) error {
 			topics = append(topics, d.part.Topic)
 		}
 	}
-	leaders, err := f.leaders(f.ctx, topics)
+	leaders, err := f.client.Leaders(f.ctx, topics)
 	if err != nil {
 		return err
 	}
@@ -87,16 +83,16 @@ func (f *fetcher) settle(homeless []*feed) error {
 	defer f.mu.Unlock()
 	for _, d := range homeless {
 		l, ok := leaders[d.part]
-		if !ok || l.epoch >= 0 && l.epoch < d.epoch { // none, or told by a broker that is behind
+		if !ok || l.Epoch >= 0 && l.Epoch < d.epoch { // none, or told by a broker that is behind
 			continue
 		}
-		n := f.nodes[l.addr]
+		n := f.nodes[l.Addr]
 		if n == nil {
-			n = &fetchNode{f: f, addr: l.addr, wake: make(chan struct{}, 1)}
-			f.nodes[l.addr] = n
+			n = &fetchNode{f: f, addr: l.Addr, wake: make(chan struct{}, 1)}
+			f.nodes[l.Addr] = n
 			f.work.Go(n.run)
 		}
-		d.node, d.epoch = n, l.epoch
+		d.node, d.epoch = n, l.Epoch
 		n.poke()
 	}
 	return nil
@@ -131,43 +127,4 @@ func (s Start) offset() int64 {
 	default:
 		return cluster.Earliest
 	}
-}
-
-type leader struct {
-	addr  string
-	epoch int32
-}
-
-// leaders asks whichever broker answers first.
-func (f *fetcher) leaders(ctx context.Context, topics []string) (map[pipeline.Partition]leader, error) {
-	var mu sync.Mutex
-	var resp *sarama.MetadataResponse
-	err := f.wire.Any(ctx, f.cfg.Brokers, func(b *sarama.Broker) error {
-		r, err := b.GetMetadata(sarama.NewMetadataRequest(f.wire.Connection.Version, topics))
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		resp = r
-		return nil
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	if resp == nil {
-		return nil, err
-	}
-	addrs := map[int32]string{}
-	for _, b := range resp.Brokers {
-		addrs[b.ID()] = b.Addr()
-	}
-	out := map[pipeline.Partition]leader{}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if addr, ok := addrs[p.Leader]; ok {
-				out[pipeline.Partition{Topic: t.Name, Partition: p.ID}] = leader{addr, p.LeaderEpoch}
-			}
-		}
-	}
-	return out, nil
 }
