@@ -16,6 +16,7 @@ type load struct {
 	p       *send.Producer
 	o       *perfOptions
 	bodies  [][]byte
+	began   time.Time
 	latency histogram
 	err     atomic.Pointer[error]
 }
@@ -64,7 +65,7 @@ func (l *load) record(i int64) (key, value []byte) {
 // sent is one record on its way; chunks of them are one allocation.
 type sent struct {
 	l     *load
-	began time.Time
+	began time.Duration // since the load's
 }
 
 // Complete implements send.Completion.
@@ -74,7 +75,7 @@ func (s *sent) Complete(_ int64, _ time.Time, err error) {
 		s.l.err.CompareAndSwap(nil, &first)
 		return
 	}
-	s.l.latency.add(time.Since(s.began))
+	s.l.latency.add(time.Since(s.l.began) - s.began)
 }
 
 func (l *load) failed() error {
@@ -85,7 +86,7 @@ func (l *load) failed() error {
 }
 
 func (l *load) produce(ctx context.Context, p *send.Producer) error {
-	l.p = p
+	l.p, l.began = p, time.Now()
 	parts, err := l.p.Partitions(ctx, l.o.topic)
 	if err != nil {
 		return err
@@ -102,8 +103,9 @@ func (l *load) produce(ctx context.Context, p *send.Producer) error {
 			chunk = make([]sent, 256)
 		}
 		key, value := l.record(i)
-		chunk[0] = sent{l, time.Now()}
-		r := send.Record{Topic: l.o.topic, Value: value, Timestamp: chunk[0].began, Done: &chunk[0]}
+		now := time.Now()
+		chunk[0] = sent{l, now.Sub(l.began)}
+		r := send.Record{Topic: l.o.topic, Value: value, Timestamp: now, Done: &chunk[0]}
 		chunk = chunk[1:]
 		if l.o.key > 0 {
 			r.Key = key

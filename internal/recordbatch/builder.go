@@ -6,6 +6,7 @@ package recordbatch
 import (
 	"encoding/binary"
 	"errors"
+	"iter"
 	"math/bits"
 )
 
@@ -98,6 +99,20 @@ func appendBytes(dst, p []byte) []byte {
 		return append(dst, 1) // -1
 	}
 	return append(binary.AppendVarint(dst, int64(len(p))), p...)
+}
+
+// Timestamps yields the records' timestamps, in order.
+func (b *Body) Timestamps() iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		for rest := b.raw; len(rest) > 0; {
+			length, n := binary.Varint(rest)
+			delta, _ := binary.Varint(rest[n+1:]) // behind the attributes
+			if !yield(b.first + delta) {
+				return
+			}
+			rest = rest[n+int(length):]
+		}
+	}
 }
 
 var errCorrupt = errors.New("corrupt record")

@@ -56,10 +56,17 @@ func randomRecord(rnd *rand.Rand, at int64) record {
 
 func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
-func check(t *testing.T, want []record, got []*kgo.Record) {
+func check(t *testing.T, body *Body, want []record, got []*kgo.Record) {
 	t.Helper()
 	if len(want) != len(got) {
 		t.Fatalf("%d records, want %d", len(got), len(want))
+	}
+	i := 0
+	for at := range body.Timestamps() {
+		if at != want[i].at {
+			t.Fatalf("timestamp %d of record %d, want %d", at, i, want[i].at)
+		}
+		i++
 	}
 	for i, r := range got {
 		w := want[i]
@@ -117,7 +124,7 @@ func TestAnIndependentReaderAgrees(t *testing.T) {
 				}
 				f := Frame{Codec: codec, Transactional: rnd.IntN(2) == 0, ProducerID: rnd.Int64(), ProducerEpoch: 7, FirstSequence: 1 << 30}
 				batch, got := read(t, append(AppendHeader(nil, f, b, buf), buf...))
-				check(t, want, got)
+				check(t, b, want, got)
 				if batch.ProducerID != f.ProducerID || batch.ProducerEpoch != f.ProducerEpoch || batch.FirstSequence != f.FirstSequence ||
 					batch.Attributes&transactionalBit != 0 != f.Transactional || batch.NumRecords != b.Count() || batch.LastOffsetDelta != b.Count()-1 ||
 					batch.FirstTimestamp != b.First() || batch.MaxTimestamp != b.Max() || batch.PartitionLeaderEpoch != -1 {
@@ -143,7 +150,7 @@ func TestSplit(t *testing.T) {
 		for i, half := range []*Body{b, tail} {
 			want := [][]record{want[:at], want[at:]}[i]
 			batch, got := read(t, append(AppendHeader(nil, Frame{ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1}, half, half.Bytes()), half.Bytes()...))
-			check(t, want, got)
+			check(t, half, want, got)
 			latest := int64(0)
 			for _, r := range want {
 				latest = max(latest, r.at)

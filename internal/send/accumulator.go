@@ -73,6 +73,9 @@ func (a *accumulator) append(ctx context.Context, r *Record) error {
 	closed = pt.closed // the machine may have looked here for the last time
 	if taken, _ = pt.tryAppend(r, a.cfg.BatchSize); !taken && closed == nil {
 		b.born = a.now()
+		if b.done == nil { // a new one: as large as the last, rather than grown step by step
+			b.done = make([]Completion, 0, pt.lastCount+1)
+		}
 		b.append(r, a.cfg.BatchSize)
 		pt.current = b
 		if b.size() >= a.cfg.BatchSize {
@@ -102,6 +105,7 @@ func (pt *partition) tryAppend(r *Record, limit int) (taken, sealed bool) {
 }
 
 func (pt *partition) sealCurrent() {
+	pt.lastCount = pt.current.count()
 	pt.ready = append(pt.ready, pt.current)
 	pt.current = nil
 }
@@ -124,7 +128,7 @@ func (a *accumulator) settle(b *batch) {
 	}
 	clear(b.done)
 	memory := b.body.Bytes()
-	*b = batch{done: b.done[:0], stamps: b.stamps[:0]}
+	*b = batch{done: b.done[:0]}
 	if cap(memory) == a.cfg.BatchSize {
 		b.body.Reset(memory)
 		a.pool.Put(b)

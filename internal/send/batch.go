@@ -11,7 +11,6 @@ type batch struct {
 	part    *partition
 	body    recordbatch.Body
 	done    []Completion
-	stamps  []int64 // the records' timestamps, for done
 	hasDone bool
 	charge  int64     // what it takes of the buffer
 	round   *round    // of flushing
@@ -55,7 +54,6 @@ func (b *batch) append(r *Record, limit int) bool {
 		return false
 	}
 	b.done = append(b.done, r.Done)
-	b.stamps = append(b.stamps, at)
 	b.hasDone = b.hasDone || r.Done != nil
 	return true
 }
@@ -82,8 +80,7 @@ func (b *batch) split() (*batch, error) {
 	}
 	tail.charge = int64(cap(tail.body.Bytes()))
 	tail.done = append(tail.done, b.done[half:]...)
-	tail.stamps = append(tail.stamps, b.stamps[half:]...)
 	clear(b.done[half:])
-	b.done, b.stamps, b.wire = b.done[:half], b.stamps[:half], nil
+	b.done, b.wire = b.done[:half], nil
 	return tail, nil
 }

@@ -49,10 +49,11 @@ type partition struct {
 	topic string
 	id    int32
 
-	mu      sync.Mutex
-	current *batch
-	ready   []*batch
-	closed  error // nothing is taken any more
+	mu        sync.Mutex
+	current   *batch
+	ready     []*batch
+	lastCount int32 // records in the batch before
+	closed    error // nothing is taken any more
 
 	queue  []*batch // sealed, never sent
 	sent   []*batch // sent and not settled, in order
@@ -173,21 +174,27 @@ func (m *machine) finish(b *batch, r result, err error) {
 		m.stats.recordsAcked.Add(int64(b.count()))
 	}
 	if b.hasDone {
-		for i, d := range b.done {
-			if d == nil {
-				continue
+		i := 0
+		for at := range b.body.Timestamps() {
+			if d := b.done[i]; d != nil {
+				d.Complete(r.of(i, at, err))
 			}
-			offset, ts := int64(-1), r.appended
-			if err == nil && r.offset >= 0 {
-				offset = r.offset + int64(i)
-			}
-			if ts.IsZero() {
-				ts = time.UnixMilli(b.stamps[i])
-			}
-			d.Complete(offset, ts, err)
+			i++
 		}
 	}
 	m.acc.settle(b)
+}
+
+// of is what a record's Done is told, given its timestamp.
+func (r *result) of(i int, at int64, err error) (int64, time.Time, error) {
+	offset, ts := int64(-1), r.appended
+	if err == nil && r.offset >= 0 {
+		offset = r.offset + int64(i)
+	}
+	if ts.IsZero() {
+		ts = time.UnixMilli(at)
+	}
+	return offset, ts, err
 }
 
 // expire gives up batches whose delivery time-out has passed.
