@@ -142,6 +142,7 @@ func (c *conn) write(nc net.Conn, enc *encoder, r *request, correlation int32) e
 		}
 	}
 	c.pause()
+	r.sent = time.Now() // what it waited for the connection is not the broker's time
 	buffers := enc.encode(correlation, batches, c.k.body)
 	p := &pending{r: r, correlation: correlation, written: make(chan struct{})}
 	// A write that cannot get rid of its bytes is late, too.

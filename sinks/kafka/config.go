@@ -213,14 +213,24 @@ func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
 	if c.Linger < 0 && c.Linger != NoLinger {
 		report("Producer.Linger must not be negative; NoLinger sends at once")
 	}
-	if c.MaxRequestSize < 0 {
-		report("Producer.MaxRequestSize must not be negative")
+	negative := false
+	for name, v := range map[string]int64{
+		"MaxRequestSize": int64(c.MaxRequestSize), "BatchSize": int64(c.BatchSize), "BufferMemory": c.BufferMemory,
+		"RequestTimeout": int64(c.RequestTimeout), "DeliveryTimeout": int64(c.DeliveryTimeout), "TransactionTimeout": int64(c.TransactionTimeout),
+	} {
+		if v < 0 {
+			negative = true
+			report("Producer.%s must not be negative", name)
+		}
 	}
-	if c.DeliveryTimeout < 0 {
-		report("Producer.DeliveryTimeout must not be negative")
+	if negative {
+		return bad
 	}
-	if c.TransactionTimeout < 0 {
-		report("Producer.TransactionTimeout must not be negative")
+	switch d := c.withDefaults(commitInterval); {
+	case d.DeliveryTimeout < d.Linger+d.RequestTimeout:
+		report("Producer.DeliveryTimeout: %v is less than Linger (%v) and RequestTimeout (%v) together; no attempt could be repeated", d.DeliveryTimeout, d.Linger, d.RequestTimeout)
+	case int64(max(d.BatchSize, d.MaxRequestSize)) > d.BufferMemory:
+		report("Producer.BufferMemory: %d bytes do not hold one batch (BatchSize %d) or record (MaxRequestSize %d)", d.BufferMemory, d.BatchSize, d.MaxRequestSize)
 	}
 	if c.TransactionTimeout > 0 && c.TransactionTimeout < 3*commitInterval {
 		report("Producer.TransactionTimeout: %v is less than three times CommitInterval (%v); slow commits would be aborted", c.TransactionTimeout, commitInterval)

@@ -17,6 +17,7 @@ func TestConfigReportsAllMistakesAtOnce(t *testing.T) {
 		LeaveGroup: true, StopTimeout: -1,
 		Producer: kafka.ProducerConfig{
 			Compression: 77, Linger: -5 * time.Second, MaxRequestSize: -1, TransactionTimeout: -1, DeliveryTimeout: -1,
+			BatchSize: -1, BufferMemory: -1, RequestTimeout: -1,
 		},
 	}
 	err := bad.Validate()
@@ -24,6 +25,7 @@ func TestConfigReportsAllMistakesAtOnce(t *testing.T) {
 	for _, field := range []string{
 		"Brokers", "SASL", "Delivery", "CommitInterval", "Assignment", "HeartbeatInterval", "RebalanceTimeout", "FetchMaxBytes", "LeaveGroup",
 		"StopTimeout", "Producer.Compression", "Producer.Linger", "Producer.MaxRequestSize", "Producer.TransactionTimeout", "Producer.DeliveryTimeout",
+		"Producer.BatchSize", "Producer.BufferMemory", "Producer.RequestTimeout",
 	} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("the error says nothing of %s:\n%v", field, err)
@@ -39,6 +41,8 @@ func TestConfigsThatAreWrong(t *testing.T) {
 		"three times":             {Brokers: []string{"b:1"}, CommitInterval: 10 * time.Second, Producer: kafka.ProducerConfig{TransactionTimeout: 20 * time.Second}},
 		"a third":                 {Brokers: []string{"b:1"}, SessionTimeout: 6 * time.Second, HeartbeatInterval: 3 * time.Second},
 		"static members":          {Brokers: []string{"b:1"}, LeaveGroup: true},
+		"no attempt could":        {Brokers: []string{"b:1"}, Producer: kafka.ProducerConfig{DeliveryTimeout: 5 * time.Second}},
+		"do not hold one batch":   {Brokers: []string{"b:1"}, Producer: kafka.ProducerConfig{BufferMemory: 1000}},
 		"OAUTHBEARER needs Token": {Brokers: []string{"b:1"}, SASL: kafka.SASL{Mechanism: "OAUTHBEARER"}},
 	} {
 		wantError(t, cfg.Validate(), pipeline.ErrInvalid, says)

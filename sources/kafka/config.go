@@ -80,8 +80,10 @@ type Config struct {
 	// RebalanceTimeout is how long a rebalance waits for this worker. Kafka:
 	// max.poll.interval.ms. Default: 60 s.
 	RebalanceTimeout time.Duration
-	// FetchMaxBytes bounds one fetch of one partition; up to two are in memory
-	// for each. Kafka: max.partition.fetch.bytes. Default: 1 MiB.
+	// FetchMaxBytes bounds one fetch of one partition, as it comes over the wire. A
+	// partition is fetched ahead while fewer bytes than that wait uncompressed;
+	// when 64 MiB wait in all, only partitions that have nothing are fetched.
+	// Kafka: max.partition.fetch.bytes. Default: 1 MiB.
 	FetchMaxBytes int
 	// LeaveGroup makes a static member leave the group at its end, so that its
 	// partitions are given to others at once. Dynamic members always leave.
