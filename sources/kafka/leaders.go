@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -115,16 +114,4 @@ func (f *fetcher) findPosition(d *feed) error {
 	defer f.mu.Unlock()
 	d.next, d.reset = next, false
 	return nil
-}
-
-// offset is what ListOffsets is asked for.
-func (s Start) offset() int64 {
-	switch {
-	case s.latest:
-		return cluster.Latest
-	case !s.at.IsZero():
-		return s.at.UnixMilli()
-	default:
-		return cluster.Earliest
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -43,4 +44,16 @@ func (s *Source) pinStart(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("group %q: cannot set where to start: %w", s.cfg.Group, err)
+}
+
+// offset is what ListOffsets is asked for.
+func (s Start) offset() int64 {
+	switch {
+	case s.latest:
+		return cluster.Latest
+	case !s.at.IsZero():
+		return s.at.UnixMilli()
+	default:
+		return cluster.Earliest
+	}
 }
