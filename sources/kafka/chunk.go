@@ -34,7 +34,7 @@ func chunkOf(block *sarama.FetchResponseBlock, from int64) (c chunk, next int64)
 
 // fill moves records into a batch until that is full, and reports whether any are
 // left. The records' bytes are not copied.
-func (c *chunk) fill(b *pipeline.Batch, part pipeline.Partition, keys internTable) (more bool) {
+func (c *chunk) fill(b *pipeline.Batch, part pipeline.Partition, space *headerSpace) (more bool) {
 	for len(c.batches) > 0 {
 		batch := c.batches[0]
 		for c.record < len(batch.Records) {
@@ -47,41 +47,22 @@ func (c *chunk) fill(b *pipeline.Batch, part pipeline.Partition, keys internTabl
 			if offset < c.from {
 				continue
 			}
-			add(b, batch, r, pipeline.Origin{Topic: part.Topic, Partition: part.Partition, Offset: offset}, keys)
+			add(b, batch, r, pipeline.Origin{Topic: part.Topic, Partition: part.Partition, Offset: offset}, space)
 		}
 		c.batches, c.record = c.batches[1:], 0
 	}
 	return false
 }
 
-func add(b *pipeline.Batch, batch *sarama.RecordBatch, r *sarama.Record, origin pipeline.Origin, keys internTable) {
+func add(b *pipeline.Batch, batch *sarama.RecordBatch, r *sarama.Record, origin pipeline.Origin, space *headerSpace) {
 	raw := pipeline.Raw{Key: r.Key, Value: r.Value, Timestamp: batch.FirstTimestamp.Add(r.TimestampDelta), Origin: origin}
 	if batch.LogAppendTime {
 		raw.Timestamp = batch.MaxTimestamp
 	}
 	b.Bytes += len(r.Key) + len(r.Value)
-	if len(r.Headers) > 0 {
-		raw.Headers = make(pipeline.Headers, len(r.Headers))
-		for i, h := range r.Headers {
-			raw.Headers[i] = pipeline.Header{Key: keys.string(h.Key), Value: h.Value}
-			b.Bytes += len(h.Key) + len(h.Value)
-		}
+	raw.Headers = space.of(r.Headers)
+	for i := range raw.Headers {
+		b.Bytes += len(raw.Headers[i].Key) + len(raw.Headers[i].Value)
 	}
 	b.Records = append(b.Records, raw)
-}
-
-// internTable keeps header keys as strings: a topic has few of them.
-type internTable map[string]string
-
-const maxInterned = 256
-
-func (t internTable) string(b []byte) string {
-	if s, ok := t[string(b)]; ok {
-		return s
-	}
-	s := string(b)
-	if len(t) < maxInterned {
-		t[s] = s
-	}
-	return s
 }

@@ -53,7 +53,7 @@ func next(t *testing.T, d *feed) (out []string, err error) {
 	}
 	b := &pipeline.Batch{}
 	for more := true; more; {
-		more = c.fill(b, d.part, internTable{})
+		more = c.fill(b, d.part, &headerSpace{})
 		for _, r := range b.Records {
 			out = append(out, string(r.Value))
 		}
@@ -181,5 +181,26 @@ func TestFetcherPassesEmptyBatches(t *testing.T) {
 	d.advance(hidden, chunk{batches: make([]*sarama.RecordBatch, 1)}, 9)
 	if d.next != 9 || d.alone || len(d.chunks) != 1 {
 		t.Fatalf("and on: %+v", d)
+	}
+}
+
+func TestHeadersCostNoAllocation(t *testing.T) {
+	in := []*sarama.RecordHeader{{Key: []byte("traceparent"), Value: []byte("1")}, {Key: []byte("source"), Value: nil}}
+	var space headerSpace
+	first := space.of(in)
+	if got := fmt.Sprint(first); got != "[{traceparent [49]} {source []}]" || first[1].Value != nil {
+		t.Errorf("got %s", got)
+	}
+	if n := testing.AllocsPerRun(10_000, func() { space.of(in) }); n > 0.01 {
+		t.Errorf("%v allocations", n)
+	}
+	for range 2 * headerSlab { // another record's headers never overwrite these
+		space.of([]*sarama.RecordHeader{{Key: []byte("other")}, {Key: []byte("x")}})
+	}
+	if _ = append(first, pipeline.Header{Key: "more"}); first[0].Key != "traceparent" || first[1].Key != "source" {
+		t.Errorf("the first record's are now %v", first)
+	}
+	if space.of(nil) != nil {
+		t.Error("a record without headers has some")
 	}
 }

@@ -104,7 +104,7 @@ func (h *handler) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.Co
 	defer c.Release()
 	d := h.fetch.open(part, start)
 	defer d.close()
-	keys := internTable{}
+	var space headerSpace
 	for {
 		records, ok, err := d.take(c.Done(), ctx.Done())
 		if err != nil {
@@ -115,7 +115,7 @@ func (h *handler) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.Co
 		}
 		for more := true; more; {
 			b := c.NewBatch()
-			more = records.fill(b, part, keys)
+			more = records.fill(b, part, &space)
 			if taken, _ := c.TryDeliver(b, ctx.Done()); !taken {
 				return nil
 			}

@@ -122,7 +122,7 @@ func (f *follower) read(ctx context.Context, fail context.CancelCauseFunc, pc sa
 }
 
 func (f *follower) run(ctx context.Context) error {
-	keys := internTable{}
+	var space headerSpace
 	t := time.NewTicker(endPoll)
 	defer t.Stop()
 	b := &pipeline.Batch{}
@@ -134,7 +134,7 @@ func (f *follower) run(ctx context.Context) error {
 		case m := <-f.records:
 			idle = false
 			b.Records = b.Records[:0]
-			addMessage(b, m, keys)
+			addMessage(b, m, &space)
 			if err := f.apply(ctx, &b.Records[0]); err != nil {
 				return err
 			}
@@ -153,9 +153,9 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-func addMessage(b *pipeline.Batch, m *sarama.ConsumerMessage, keys internTable) {
+func addMessage(b *pipeline.Batch, m *sarama.ConsumerMessage, space *headerSpace) {
 	add(b, &sarama.RecordBatch{FirstTimestamp: m.Timestamp}, &sarama.Record{Key: m.Key, Value: m.Value, Headers: m.Headers},
-		pipeline.Origin{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset}, keys)
+		pipeline.Origin{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset}, space)
 }
 
 // atEnd reports whether every end is reached, and tells so the first time. What
