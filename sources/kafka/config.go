@@ -81,7 +81,7 @@ type Config struct {
 	// max.poll.interval.ms. Default: 60 s.
 	RebalanceTimeout time.Duration
 	// FetchMaxBytes bounds one fetch of one partition, as it comes over the wire. A
-	// partition is fetched ahead while fewer bytes than that wait uncompressed;
+	// partition is fetched ahead while less than half of that waits uncompressed;
 	// when 64 MiB wait in all, only partitions that have nothing are fetched.
 	// Kafka: max.partition.fetch.bytes. Default: 1 MiB.
 	FetchMaxBytes int

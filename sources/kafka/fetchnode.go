@@ -75,7 +75,7 @@ func (n *fetchNode) request() (req *sarama.FetchRequest, asked []*feed) {
 	for d := range f.feeds {
 		switch {
 		case d.node != n || d.err != nil:
-		case hungry && d.bytes > 0, d.bytes >= f.cfg.FetchMaxBytes:
+		case hungry && d.bytes > 0, d.bytes >= f.cfg.FetchMaxBytes/2:
 			req.MaxWaitTime = int32(fetchMaxWaitShort / time.Millisecond)
 		case d.alone:
 			alone = d
