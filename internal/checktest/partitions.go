@@ -92,3 +92,22 @@ func (c *Client) AwaitVisible(topic string) {
 	c.t.Helper()
 	Await(c.t, "the end of the transactions on "+topic, 3*patience, func() bool { return c.hanging(topic) == 0 })
 }
+
+// AddPartitions makes a topic have so many partitions in all.
+func (c *Client) AddPartitions(topic string, total int32) {
+	c.t.Helper()
+	ctx, cancel := c.context()
+	defer cancel()
+	rt := kmsg.NewCreatePartitionsRequestTopic()
+	rt.Topic, rt.Count = topic, total
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(ctx, c.k)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		c.t.Fatalf("add partitions to %q: %v", topic, err)
+	}
+	c.Await("the leaders of "+topic, func() bool { return c.hasLeaders(ctx, topic, total) })
+}

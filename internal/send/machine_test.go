@@ -173,3 +173,38 @@ func TestABatchFillsUpWhileItHasToWait(t *testing.T) {
 		t.Errorf("the next batch has %d records, want all 50 that came meanwhile", n)
 	}
 }
+
+// A topic that has grown is written to in its new partitions; the others go on.
+func TestAPartitionIsAdded(t *testing.T) {
+	b := newBench(t, Config{}, 1)
+	b.send(0)
+	b.step(1)
+	b.m.viewed(&view{brokers: map[int32]string{1: "one"}, topics: map[string]topicView{
+		"t": {parts: []partView{{id: 0, leader: 1}, {id: 1, leader: 1}}},
+	}}, nil, b.now)
+	if n := len(b.m.acc.partitions("t")); n != 2 || b.m.acc.partitions("t")[0].flying != 1 {
+		t.Fatalf("%d partitions", n)
+	}
+	b.send(1)
+	b.step(1)
+}
+
+// A broker that is said to be elsewhere is spoken to there; what is under way at the
+// old address still comes back.
+func TestABrokerMoves(t *testing.T) {
+	b := newBench(t, Config{}, 2)
+	b.send(0)
+	b.step(1)
+	old := b.requests[0]
+	b.m.viewed(&view{brokers: map[int32]string{1: "two"}, topics: map[string]topicView{}}, nil, b.now)
+	b.send(1)
+	b.step(1)
+	if now := b.requests[0].node; now == old.node || now.addr != "two" || old.node.addr != "one" {
+		t.Errorf("sent to %q, before to %q", now.addr, old.node.addr)
+	}
+	b.answer(old, sarama.ErrNoError)
+	b.step(0)
+	if b.m.stats.recordsAcked.Load() != 1 {
+		t.Error("the answer from the old address was lost")
+	}
+}

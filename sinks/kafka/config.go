@@ -149,6 +149,10 @@ type ProducerConfig struct {
 	// DeliveryTimeout bounds the retries of a batch. Kafka: delivery.timeout.ms.
 	// Default: 120 s.
 	DeliveryTimeout time.Duration
+	// MetadataMaxAge is how old the view of the cluster may get: after how long
+	// partitions that are added to a topic are used. Kafka: metadata.max.age.ms.
+	// Default: 5 min.
+	MetadataMaxAge time.Duration
 }
 
 // NoLinger is the Linger that sends batches at once.
@@ -172,6 +176,7 @@ const (
 	defaultTransactionTimeout = 15 * time.Second
 	defaultDeliveryTimeout    = 120 * time.Second
 	defaultRequestTimeout     = 10 * time.Second
+	defaultMetadataMaxAge     = 5 * time.Minute
 	defaultBatchSize          = 128 << 10
 	defaultBufferMemory       = 32 << 20
 	defaultApplication        = "leat"
@@ -202,6 +207,9 @@ func (c ProducerConfig) withDefaults(commitInterval time.Duration) ProducerConfi
 	if c.DeliveryTimeout == 0 {
 		c.DeliveryTimeout = defaultDeliveryTimeout
 	}
+	if c.MetadataMaxAge == 0 {
+		c.MetadataMaxAge = defaultMetadataMaxAge
+	}
 	return c
 }
 
@@ -217,6 +225,7 @@ func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
 	for name, v := range map[string]int64{
 		"MaxRequestSize": int64(c.MaxRequestSize), "BatchSize": int64(c.BatchSize), "BufferMemory": c.BufferMemory,
 		"RequestTimeout": int64(c.RequestTimeout), "DeliveryTimeout": int64(c.DeliveryTimeout), "TransactionTimeout": int64(c.TransactionTimeout),
+		"MetadataMaxAge": int64(c.MetadataMaxAge),
 	} {
 		if v < 0 {
 			negative = true

@@ -32,7 +32,7 @@ func newSender(ctx context.Context, cfg Config, pc ProducerConfig, txnID string)
 		BatchSize: pc.BatchSize, Linger: pc.Linger, BufferMemory: pc.BufferMemory, MaxBlock: pc.DeliveryTimeout,
 		MaxRequestSize: pc.MaxRequestSize, MaxInFlight: 5,
 		RequestTimeout: pc.RequestTimeout, DeliveryTimeout: pc.DeliveryTimeout,
-		RetryBackoff: 100 * time.Millisecond, RetryBackoffMax: time.Second, DialTimeout: 5 * time.Second, MetadataMaxAge: 5 * time.Minute,
+		RetryBackoff: 100 * time.Millisecond, RetryBackoffMax: time.Second, DialTimeout: 5 * time.Second, MetadataMaxAge: pc.MetadataMaxAge,
 		Logger: cfg.logger(),
 	})
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,9 +24,7 @@ type Sink struct {
 	client   *cluster.Client
 	log      *slog.Logger
 
-	topics    atomic.Pointer[map[string]*topic]
-	refreshed atomic.Int64 // unix ns
-	refresh   sync.Mutex
+	topics atomic.Pointer[map[string]*topic]
 
 	sender *sender
 }
@@ -40,10 +37,6 @@ type topic struct {
 	partitions int32
 	next       atomic.Uint32 // for records without a key
 }
-
-// topicsMaxAge is how old the partition counts may get. Kafka's
-// metadata.max.age.ms is five minutes.
-const topicsMaxAge = time.Minute
 
 // Open connects with few retries and checks that the topics exist.
 func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, error) {
@@ -92,25 +85,32 @@ func (s *Sink) remember(counts map[string]int32) {
 		}
 	}
 	s.topics.Store(&m)
-	s.refreshed.Store(time.Now().UnixNano())
 }
 
-// known returns the output topics, asked for anew when that is due.
-func (s *Sink) known(ctx context.Context) map[string]*topic {
-	if time.Since(time.Unix(0, s.refreshed.Load())) > topicsMaxAge && s.refresh.TryLock() {
-		defer s.refresh.Unlock()
-		m := *s.topics.Load()
-		names := make([]string, 0, len(m))
-		for name := range m {
-			names = append(names, name)
+// known returns the output topics with the partitions that the producer knows now:
+// none may be chosen that it does not know yet.
+func (s *Sink) known(ctx context.Context) (map[string]*topic, error) {
+	m := *s.topics.Load()
+	var counts map[string]int32
+	for name, t := range m {
+		n, err := s.sender.p.Partitions(ctx, name)
+		if err != nil {
+			return nil, err
 		}
-		if counts, err := s.client.Partitions(ctx, names); err == nil {
-			s.remember(counts)
-		} else {
-			s.refreshed.Store(time.Now().UnixNano()) // what was known stays good enough
+		if n != t.partitions && counts == nil {
+			counts = make(map[string]int32, len(m))
+			for name, t := range m {
+				counts[name] = t.partitions
+			}
+		}
+		if counts != nil {
+			counts[name] = n
 		}
 	}
-	return *s.topics.Load()
+	if counts != nil {
+		s.remember(counts)
+	}
+	return *s.topics.Load(), nil
 }
 
 // knowTopics has the producer learn the output topics.
@@ -125,7 +125,10 @@ func (s *Sink) knowTopics(ctx context.Context, sender *sender) error {
 
 // Send hands outputs to the producer; it blocks while its buffer is full.
 func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
-	topics := s.known(ctx)
+	topics, err := s.known(ctx)
+	if err != nil {
+		return &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: err}
+	}
 	done := make([]outcome, len(outputs))
 	var headers []send.Header
 	for i := range outputs {
