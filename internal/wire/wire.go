@@ -174,6 +174,9 @@ func (w *Conn) TakeOver(ctx context.Context, apiKey int16) (conn net.Conn, versi
 		}
 		return nil
 	})
+	if err == nil {
+		err = w.dial.conn.SetDeadline(time.Time{}) // sarama's, of the requests so far
+	}
 	return &taken{Conn: w.dial.conn, raw: w.dial.raw, w: w}, version, err
 }
 

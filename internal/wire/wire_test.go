@@ -114,14 +114,52 @@ func TestContextEndsAnything(t *testing.T) {
 	}
 }
 
+// deadlines remembers what a connection's were set to last.
+type deadlines struct {
+	net.Conn
+	read, write atomic.Int64 // unix ns, 0 for none
+}
+
+func (d *deadlines) set(at time.Time, which ...*atomic.Int64) {
+	for _, w := range which {
+		w.Store(0)
+		if !at.IsZero() {
+			w.Store(at.UnixNano())
+		}
+	}
+}
+
+func (d *deadlines) SetDeadline(at time.Time) error {
+	d.set(at, &d.read, &d.write)
+	return d.Conn.SetDeadline(at)
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.set(at, &d.read)
+	return d.Conn.SetReadDeadline(at)
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.set(at, &d.write)
+	return d.Conn.SetWriteDeadline(at)
+}
+
+// A connection that is taken over has no deadline any more: sarama's were for its own
+// requests, and would cut it in the midst of later ones.
 func TestTakeOver(t *testing.T) {
-	w, err := config().Open(t.Context(), broker(t))
+	cfg := config()
+	var had *deadlines
+	cfg.Wrap = func(c net.Conn) net.Conn { had = &deadlines{Conn: c}; return had }
+	w, err := cfg.Open(t.Context(), broker(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn, version, err := w.TakeOver(t.Context(), 0)
 	if err != nil || version < 8 {
 		t.Fatalf("up to version %d: %v", version, err)
+	}
+	if had.read.Load() != 0 || had.write.Load() != 0 {
+		t.Errorf("deadlines were left behind: reading %v, writing %v", time.Unix(0, had.read.Load()), time.Unix(0, had.write.Load()))
 	}
 	// ApiVersions version 0, correlation id 7, no client id.
 	if _, err := conn.Write([]byte{0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 255, 255}); err != nil {
