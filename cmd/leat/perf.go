@@ -141,13 +141,14 @@ func (o *perfOptions) run(ctx context.Context, stdout io.Writer) error {
 	defer stop()
 	err = errors.Join(err, p.Close(closing, 0))
 
-	n := l.latency.count()
+	n := l.latency.Count()
+	at := func(q float64) float64 { return float64(l.latency.Quantile(q).Microseconds()) / 1000 }
 	per := float64(max(1, n))
 	bytes := float64(n) * float64(o.size+o.key)
 	u := processUsage()
 	fmt.Fprintf(stdout, "records=%d seconds=%.3f records_per_s=%.0f mb_per_s=%.2f latency_ms_p50=%.1f p95=%.1f p99=%.1f p999=%.1f max=%.1f cpu_us_per_record=%.3f allocs_per_record=%.3f peak_rss_mib=%.1f\n",
 		n, took.Seconds(), float64(n)/took.Seconds(), bytes/1e6/took.Seconds(),
-		l.latency.at(0.50), l.latency.at(0.95), l.latency.at(0.99), l.latency.at(0.999), l.latency.at(1),
+		at(0.50), at(0.95), at(0.99), at(0.999), at(1),
 		float64(u.cpu.Microseconds())/per, float64(after.Mallocs-before.Mallocs)/per, u.peakMiB)
 	if failed := l.failed(); failed != nil {
 		err = errors.Join(fmt.Errorf("not all records were written: %w", failed), err)

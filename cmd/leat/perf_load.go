@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"math/bits"
 	"sync/atomic"
 	"time"
 
+	"github.com/leat-stream/leat/internal/histogram"
 	"github.com/leat-stream/leat/internal/murmur2"
 	"github.com/leat-stream/leat/internal/send"
 )
@@ -17,7 +17,7 @@ type load struct {
 	o       *perfOptions
 	bodies  [][]byte
 	began   time.Time
-	latency histogram
+	latency histogram.Histogram
 	err     atomic.Pointer[error]
 }
 
@@ -75,7 +75,7 @@ func (s *sent) Complete(_ int64, _ time.Time, err error) {
 		s.l.err.CompareAndSwap(nil, &first)
 		return
 	}
-	s.l.latency.add(time.Since(s.l.began) - s.began)
+	s.l.latency.Add(time.Since(s.l.began) - s.began)
 }
 
 func (l *load) failed() error {
@@ -142,43 +142,4 @@ func hex(dst []byte, v uint64) {
 		dst[i] = digits[v&15]
 		v >>= 4
 	}
-}
-
-// histogram counts durations in buckets that are at most 1/16 wide.
-type histogram struct{ buckets [64 * 16]atomic.Int64 }
-
-func (h *histogram) add(d time.Duration) {
-	v := uint64(max(0, d.Microseconds()))
-	h.buckets[bucket(v)].Add(1)
-}
-
-func bucket(v uint64) int {
-	if v < 16 {
-		return int(v)
-	}
-	shift := bits.Len64(v) - 5
-	return (shift+1)*16 + int(v>>shift&15)
-}
-
-func (h *histogram) count() (n int64) {
-	for i := range h.buckets {
-		n += h.buckets[i].Load()
-	}
-	return n
-}
-
-// at returns a quantile in milliseconds: its bucket's upper edge.
-func (h *histogram) at(q float64) float64 {
-	want := int64(q * float64(h.count()))
-	var n int64
-	for i := range h.buckets {
-		if n += h.buckets[i].Load(); n >= want && n > 0 {
-			if i < 16 {
-				return float64(i+1) / 1000
-			}
-			shift := i/16 - 1
-			return float64((uint64(i%16)+17)<<shift) / 1000
-		}
-	}
-	return 0
 }

@@ -24,6 +24,7 @@ type accumulator struct {
 
 func newAccumulator(cfg *Config, wake func()) *accumulator {
 	a := &accumulator{cfg: cfg, mem: newMemory(cfg.BufferMemory), wake: wake, now: time.Now}
+	a.mem.onLow = cfg.OnBufferLow
 	a.topics.Store(&map[string][]*partition{})
 	a.rounds.init()
 	a.pool.New = func() any {
@@ -105,9 +106,25 @@ func (pt *partition) tryAppend(r *Record, limit int) (taken, sealed bool) {
 }
 
 func (pt *partition) sealCurrent() {
+	pt.stats.seal(pt.current)
 	pt.lastCount = pt.current.count()
 	pt.ready = append(pt.ready, pt.current)
 	pt.current = nil
+}
+
+// open counts what is in batches that are not sealed.
+func (a *accumulator) open() (records, bytes int64) {
+	for _, parts := range *a.topics.Load() {
+		for _, pt := range parts {
+			pt.mu.Lock()
+			if b := pt.current; b != nil {
+				records += int64(b.count())
+				bytes += int64(b.size())
+			}
+			pt.mu.Unlock()
+		}
+	}
+	return records, bytes
 }
 
 func (a *accumulator) newBatch(ctx context.Context, pt *partition, size int) (*batch, error) {

@@ -15,7 +15,8 @@ import (
 func newTestAccumulator(cfg *Config) *accumulator {
 	a := newAccumulator(cfg, func() {})
 	a.now = func() time.Time { return simStart }
-	a.topics.Store(&map[string][]*partition{"t": {{topic: "t", id: 0}, {topic: "t", id: 1}}})
+	st := new(stats)
+	a.topics.Store(&map[string][]*partition{"t": {{topic: "t", id: 0, stats: st}, {topic: "t", id: 1, stats: st}}})
 	return a
 }
 

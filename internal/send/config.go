@@ -53,6 +53,11 @@ type Config struct {
 	// MetadataMaxAge is how old the view of the cluster may get.
 	MetadataMaxAge time.Duration
 
+	// OnBufferLow, if not nil, is called when less than a fifth of BufferMemory is
+	// left, and not again before twice as much is. A Send or the machine calls it;
+	// it must not block.
+	OnBufferLow func()
+
 	Logger *slog.Logger
 
 	without rule // tests switch rules off

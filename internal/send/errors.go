@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/pipeline"
 )
 
 // The errors of this package. A code of the broker is wrapped beside them as a
@@ -17,7 +19,7 @@ var (
 	ErrBufferFull = errors.New("buffer is full")
 	// ErrTooLarge: the record is larger than MaxRequestSize, the buffer, or what
 	// the broker takes.
-	ErrTooLarge = errors.New("record too large")
+	ErrTooLarge = pipeline.ErrTooLarge
 	// ErrTimestamp: the record's timestamp is before 1970, which Kafka cannot
 	// hold. The record was not taken.
 	ErrTimestamp = errors.New("timestamp before 1970")
@@ -42,6 +44,19 @@ var (
 	// ErrState: a call that does not fit the transaction's state.
 	ErrState = errors.New("no such call in this state")
 )
+
+// Failure is the error that a record's Done is told: the error itself, and how often
+// its batch was sent.
+type Failure struct {
+	Attempts int
+	Err      error
+}
+
+// Error is the error's own text.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns the error itself.
+func (f *Failure) Unwrap() error { return f.Err }
 
 // codeError is a broker's refusal with what it means.
 func codeError(kind error, code sarama.KError) error { return fmt.Errorf("%w: %w", kind, code) }

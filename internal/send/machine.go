@@ -48,6 +48,7 @@ type machine struct {
 type partition struct {
 	topic string
 	id    int32
+	stats *stats
 
 	mu        sync.Mutex
 	current   *batch
@@ -173,7 +174,11 @@ func (m *machine) finish(b *batch, r result, err error) {
 	} else {
 		m.stats.recordsAcked.Add(int64(b.count()))
 	}
+	m.stats.leave(b)
 	if b.hasDone {
+		if err != nil {
+			err = &Failure{Attempts: b.tries, Err: err}
+		}
 		i := 0
 		for at := range b.body.Timestamps() {
 			if d := b.done[i]; d != nil {

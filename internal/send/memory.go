@@ -14,6 +14,8 @@ type memory struct {
 	free    int64
 	waiters []*waiter
 	closed  bool
+	low     bool   // since when onLow was called
+	onLow   func() // may be nil
 }
 
 type waiter struct {
@@ -36,6 +38,7 @@ func (m *memory) take(ctx context.Context, n int64, maxBlock time.Duration) erro
 		return ErrTooLarge
 	case len(m.waiters) == 0 && m.free >= n:
 		m.free -= n
+		m.watch()
 		m.mu.Unlock()
 		return nil
 	case maxBlock == 0:
@@ -87,6 +90,20 @@ func (m *memory) give(n int64) {
 func (m *memory) giveLocked(n int64) {
 	m.free += n
 	m.serveLocked()
+	m.watch()
+}
+
+// watch tells of the buffer running low, once until it has recovered.
+func (m *memory) watch() {
+	switch {
+	case m.free < m.total/5:
+		if !m.low && m.onLow != nil {
+			m.onLow()
+		}
+		m.low = true
+	case m.free >= m.total/5*2:
+		m.low = false
+	}
 }
 
 func (m *memory) serveLocked() {

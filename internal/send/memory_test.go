@@ -105,3 +105,24 @@ func TestMemoryGivingUpLetsOthersPass(t *testing.T) {
 		}
 	})
 }
+
+// The hook comes once, and again only after the buffer has recovered.
+func TestBufferLowIsToldOnce(t *testing.T) {
+	m, told := newMemory(100), 0
+	m.onLow = func() { told++ }
+	for _, step := range []struct{ take, give, want int64 }{
+		{take: 80, want: 0}, {take: 1, want: 1}, {take: 5, want: 1}, // 14 left
+		{give: 20, want: 1}, {take: 30, want: 1}, // 4 left; 34 were not enough
+		{give: 36, want: 1}, {take: 25, want: 2}, // 40 were
+	} {
+		if step.take > 0 {
+			if err := m.take(t.Context(), step.take, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.give(step.give)
+		if told != int(step.want) {
+			t.Errorf("after %+v (%d left) told %d times", step, m.free, told)
+		}
+	}
+}

@@ -80,6 +80,10 @@ func (p *Producer) command(ctx context.Context, f func(now time.Time, done func(
 	}
 }
 
+// Known returns the number of partitions of a topic that has been asked for, 0 if it
+// is not known. It does not block.
+func (p *Producer) Known(topic string) int32 { return int32(len(p.acc.partitions(topic))) }
+
 // Partitions returns the number of partitions of a topic, waiting until it is
 // known.
 func (p *Producer) Partitions(ctx context.Context, topic string) (int32, error) {
@@ -197,7 +201,10 @@ func (p *Producer) end(ctx context.Context, commit bool) error {
 }
 
 // Stats returns the counters as of now.
-func (p *Producer) Stats() Stats { return p.st.snapshot(p.acc.mem) }
+func (p *Producer) Stats() Stats { return p.st.snapshot(p.acc) }
+
+// RequestLatency returns a quantile (0 to 1) of the requests' round trips.
+func (p *Producer) RequestLatency(q float64) time.Duration { return p.st.requestLatency.Quantile(q) }
 
 // Close refuses new records, gives those under way grace to be written, and ends.
 // What has no outcome by then fails with ErrClosed. It leaves an open transaction

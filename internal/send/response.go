@@ -164,7 +164,12 @@ func (m *machine) takeHint(pt *partition, r result) {
 // split cuts a batch that is too large for the broker. The halves keep its
 // sequences: the broker has taken none of them.
 func (m *machine) split(pt *partition, b *batch) bool {
+	m.stats.leave(b)
 	tail, err := b.split()
+	if err == nil {
+		m.stats.seal(tail)
+	}
+	m.stats.seal(b)
 	if err != nil { // our own encoding: it cannot be
 		m.log.Error("a batch cannot be split", "topic", pt.topic, "partition", pt.id, "error", err)
 		return false

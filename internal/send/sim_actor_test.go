@@ -141,6 +141,9 @@ func (a *actor) checkSettled() {
 	if len(a.acc.rounds.list) != 1 {
 		a.s.violated("a flush of producer %d has no end", a.id)
 	}
+	if st := a.st.snapshot(a.acc); st.QueuedRecords|st.QueuedBytes|st.InFlightRecords|st.InFlightBytes|a.st.sealedRecords.Load()|a.st.sealedBytes.Load() != 0 {
+		a.s.violated("producer %d still counts records: %+v", a.id, st)
+	}
 }
 
 // simFlush is a flush that is waited for.

@@ -3,6 +3,8 @@ package send
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/leat-stream/leat/internal/histogram"
 )
 
 // stats counts what the machine does.
@@ -13,6 +15,8 @@ type stats struct {
 	retries, splits, expired, duplicates, outOfSequence, bumps atomic.Int64
 	disconnects, views, hints, calls, callRetries              atomic.Int64
 	throttleNanos, inFlight                                    atomic.Int64
+	sealedRecords, sealedBytes, flyingRecords, flyingBytes     atomic.Int64
+	requestLatency                                             histogram.Histogram
 }
 
 // Stats is a snapshot of a producer's counters, from its start.
@@ -20,8 +24,11 @@ type Stats struct {
 	// Requests is the number of produce requests sent, InFlight how many are
 	// under way; RequestTime is the sum of their round trips, RequestTimeMax the
 	// longest.
-	Requests, InFlight          int64
-	RequestTime, RequestTimeMax time.Duration
+	Requests, InFlight int64
+	// QueuedRecords and QueuedBytes (uncompressed) have no outcome and are not
+	// under way, InFlightRecords and InFlightBytes are.
+	QueuedRecords, QueuedBytes, InFlightRecords, InFlightBytes int64
+	RequestTime, RequestTimeMax                                time.Duration
 	// Batches, BatchBytes (uncompressed) and RecordsSent count what was in them,
 	// retries included.
 	Batches, BatchBytes, RecordsSent int64
@@ -51,21 +58,45 @@ func (s *stats) sent(r *request) {
 		s.batches.Add(1)
 		s.batchBytes.Add(int64(b.size()))
 		s.recordsSent.Add(int64(b.count()))
+		s.flyingRecords.Add(int64(b.count()))
+		s.flyingBytes.Add(int64(b.size()))
 	}
+}
+
+// seal and leave count what is sealed and has no outcome.
+func (s *stats) seal(b *batch) {
+	s.sealedRecords.Add(int64(b.count()))
+	s.sealedBytes.Add(int64(b.size()))
+}
+
+func (s *stats) leave(b *batch) {
+	s.sealedRecords.Add(-int64(b.count()))
+	s.sealedBytes.Add(-int64(b.size()))
 }
 
 func (s *stats) answered(r *request) {
 	s.inFlight.Add(-1)
+	for _, b := range r.batches {
+		s.flyingRecords.Add(-int64(b.count()))
+		s.flyingBytes.Add(-int64(b.size()))
+	}
 	s.requestNanos.Add(int64(r.took))
+	s.requestLatency.Add(r.took)
 	if n := int64(r.took); n > s.requestNanosMax.Load() {
 		s.requestNanosMax.Store(n)
 	}
 	s.throttleNanos.Add(int64(r.paused))
 }
 
-func (s *stats) snapshot(mem *memory) Stats {
+// snapshot is not taken at one instant: what moves meanwhile may be seen twice, or
+// not at all.
+func (s *stats) snapshot(a *accumulator) Stats {
+	open, openBytes := a.open()
+	flying, flyingBytes := s.flyingRecords.Load(), s.flyingBytes.Load()
 	return Stats{
 		Requests: s.requests.Load(), InFlight: s.inFlight.Load(),
+		QueuedRecords: max(0, open+s.sealedRecords.Load()-flying), QueuedBytes: max(0, openBytes+s.sealedBytes.Load()-flyingBytes),
+		InFlightRecords: flying, InFlightBytes: flyingBytes,
 		RequestTime: time.Duration(s.requestNanos.Load()), RequestTimeMax: time.Duration(s.requestNanosMax.Load()),
 		Batches: s.batches.Load(), BatchBytes: s.batchBytes.Load(), RecordsSent: s.recordsSent.Load(),
 		RecordsAcked: s.recordsAcked.Load(), RecordsFailed: s.recordsFailed.Load(),
@@ -73,6 +104,6 @@ func (s *stats) snapshot(mem *memory) Stats {
 		Duplicates: s.duplicates.Load(), OutOfSequence: s.outOfSequence.Load(), Bumps: s.bumps.Load(),
 		Disconnects: s.disconnects.Load(), Views: s.views.Load(), Hints: s.hints.Load(),
 		Calls: s.calls.Load(), CallRetries: s.callRetries.Load(), ThrottleTime: time.Duration(s.throttleNanos.Load()),
-		BufferTotal: mem.total, BufferAvailable: mem.available(),
+		BufferTotal: a.mem.total, BufferAvailable: a.mem.available(),
 	}
 }

@@ -114,7 +114,7 @@ func (m *machine) grow(name string, t topicView) []*partition {
 	}
 	parts := slices.Clone(have)
 	for id := int32(len(have)); int(id) < len(t.parts); id++ {
-		pt := &partition{topic: name, id: id, leader: -1, leaderEpoch: -1, pid: -1, epoch: -1, acked: -1, closed: m.gone}
+		pt := &partition{topic: name, id: id, stats: m.stats, leader: -1, leaderEpoch: -1, pid: -1, epoch: -1, acked: -1, closed: m.gone}
 		parts = append(parts, pt)
 		m.parts = append(m.parts, pt)
 	}
