@@ -123,130 +123,6 @@ type Config struct {
 	OnAssigned, OnRevoked func(pipeline.Partition)
 }
 
-// ProducerConfig configures the producer. The zero value means the defaults.
-type ProducerConfig struct {
-	// Compression compresses whole batches. Kafka: compression.type. Default:
-	// LZ4.
-	Compression Compression
-	// Linger is how long a batch waits for more records. Kafka: linger.ms.
-	// Default: 5 ms; NoLinger sends at once.
-	Linger time.Duration
-	// MaxRequestSize bounds one record, uncompressed, in bytes. Kafka:
-	// max.request.size. Default: 1 MiB.
-	MaxRequestSize int
-	// TransactionTimeout is how long the broker keeps an open transaction of a
-	// worker that is gone. Kafka: transaction.timeout.ms. Default: 15 s, and at
-	// least three times CommitInterval.
-	TransactionTimeout time.Duration
-	// BatchSize seals a batch, in bytes before compression. Kafka: batch.size.
-	// Default: 128 KiB.
-	BatchSize int
-	// BufferMemory bounds the bytes of records that are not acknowledged; a send
-	// waits for room. Kafka: buffer.memory. Default: 32 MiB.
-	BufferMemory int64
-	// RequestTimeout bounds one attempt. Kafka: request.timeout.ms. Default: 10 s.
-	RequestTimeout time.Duration
-	// DeliveryTimeout bounds the retries of a batch. Kafka: delivery.timeout.ms.
-	// Default: 120 s.
-	DeliveryTimeout time.Duration
-	// MetadataMaxAge is how old the view of the cluster may get: after how long
-	// partitions that are added to a topic are used. Kafka: metadata.max.age.ms.
-	// Default: 5 min.
-	MetadataMaxAge time.Duration
-}
-
-// NoLinger is the Linger that sends batches at once.
-const NoLinger time.Duration = -1
-
-// Compression is a codec for batches.
-type Compression uint8
-
-// The codecs. LZ4 costs little and is the default; Zstd compresses best.
-const (
-	LZ4 Compression = iota
-	NoCompression
-	Snappy
-	Gzip
-	Zstd
-)
-
-const (
-	defaultLinger             = 5 * time.Millisecond
-	defaultMaxRequestSize     = 1 << 20
-	defaultTransactionTimeout = 15 * time.Second
-	defaultDeliveryTimeout    = 120 * time.Second
-	defaultRequestTimeout     = 10 * time.Second
-	defaultMetadataMaxAge     = 5 * time.Minute
-	defaultBatchSize          = 128 << 10
-	defaultBufferMemory       = 32 << 20
-	defaultApplication        = "leat"
-)
-
-func (c ProducerConfig) withDefaults(commitInterval time.Duration) ProducerConfig {
-	switch c.Linger {
-	case 0:
-		c.Linger = defaultLinger
-	case NoLinger:
-		c.Linger = 0
-	}
-	if c.MaxRequestSize == 0 {
-		c.MaxRequestSize = defaultMaxRequestSize
-	}
-	if c.TransactionTimeout == 0 {
-		c.TransactionTimeout = max(defaultTransactionTimeout, 3*commitInterval)
-	}
-	if c.BatchSize == 0 {
-		c.BatchSize = defaultBatchSize
-	}
-	if c.BufferMemory == 0 {
-		c.BufferMemory = defaultBufferMemory
-	}
-	if c.RequestTimeout == 0 {
-		c.RequestTimeout = defaultRequestTimeout
-	}
-	if c.DeliveryTimeout == 0 {
-		c.DeliveryTimeout = defaultDeliveryTimeout
-	}
-	if c.MetadataMaxAge == 0 {
-		c.MetadataMaxAge = defaultMetadataMaxAge
-	}
-	return c
-}
-
-func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
-	report := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
-	if c.Compression > Zstd {
-		report("Producer.Compression: %d is not known", c.Compression)
-	}
-	if c.Linger < 0 && c.Linger != NoLinger {
-		report("Producer.Linger must not be negative; NoLinger sends at once")
-	}
-	negative := false
-	for name, v := range map[string]int64{
-		"MaxRequestSize": int64(c.MaxRequestSize), "BatchSize": int64(c.BatchSize), "BufferMemory": c.BufferMemory,
-		"RequestTimeout": int64(c.RequestTimeout), "DeliveryTimeout": int64(c.DeliveryTimeout), "TransactionTimeout": int64(c.TransactionTimeout),
-		"MetadataMaxAge": int64(c.MetadataMaxAge),
-	} {
-		if v < 0 {
-			negative = true
-			report("Producer.%s must not be negative", name)
-		}
-	}
-	if negative {
-		return bad
-	}
-	switch d := c.withDefaults(commitInterval); {
-	case d.DeliveryTimeout < d.Linger+d.RequestTimeout:
-		report("Producer.DeliveryTimeout: %v is less than Linger (%v) and RequestTimeout (%v) together; no attempt could be repeated", d.DeliveryTimeout, d.Linger, d.RequestTimeout)
-	case int64(max(d.BatchSize, d.MaxRequestSize)) > d.BufferMemory:
-		report("Producer.BufferMemory: %d bytes do not hold one batch (BatchSize %d) or record (MaxRequestSize %d)", d.BufferMemory, d.BatchSize, d.MaxRequestSize)
-	}
-	if c.TransactionTimeout > 0 && c.TransactionTimeout < 3*commitInterval {
-		report("Producer.TransactionTimeout: %v is less than three times CommitInterval (%v); slow commits would be aborted", c.TransactionTimeout, commitInterval)
-	}
-	return bad
-}
-
 // Validate reports every mistake at once.
 func (c Config) Validate() error {
 	var bad []error
@@ -256,6 +132,7 @@ func (c Config) Validate() error {
 		interval = pipeline.DefaultCommitInterval
 	}
 	bad = append(bad, c.Producer.mistakes(interval)...)
+	bad = append(bad, c.Producer.unfitForPipelines()...)
 	if c.CommitInterval < 0 || c.CommitRecords < 0 || c.CommitBytes < 0 {
 		bad = append(bad, errors.New("the bounds of a transaction (CommitInterval, CommitRecords, CommitBytes) must not be negative"))
 	}

@@ -34,10 +34,15 @@ func large(key string, size int) *kgo.Record {
 // limited has a topic that takes less than the producer.
 func limited(t *testing.T, dlqLimit int) *cluster {
 	t.Helper()
-	return start(t, embedded.Config{Topics: []embedded.Topic{
-		topic("in", 1), {Name: "out", Partitions: 1, Config: map[string]string{"max.message.bytes": fmt.Sprint(brokerLimit)}},
-		{Name: "dlq", Partitions: 1, Config: map[string]string{"max.message.bytes": fmt.Sprint(dlqLimit)}},
-	}})
+	cfg := limitedTopics()
+	cfg.Topics[2].Config = map[string]string{"max.message.bytes": fmt.Sprint(dlqLimit)}
+	return start(t, cfg)
+}
+
+func limitedTopics() embedded.Config {
+	return embedded.Config{Topics: []embedded.Topic{
+		topic("in", 1), {Name: "out", Partitions: 1, Config: map[string]string{"max.message.bytes": fmt.Sprint(brokerLimit)}}, topic("dlq", 1),
+	}}
 }
 
 func deadLettering(name string, opts ...pipeline.Option) *pipeline.Pipeline {

@@ -8,27 +8,47 @@ import (
 	"github.com/leat-stream/leat/pipeline"
 )
 
-// ErrPartition is the error of a record whose partitioner returned a partition
-// that its topic does not have.
+// ErrPartition is the error of a record whose partitioner failed, or returned a
+// partition that its topic does not have.
 var ErrPartition = errors.New("partition does not exist")
 
 // partition chooses the partition of an output: by its partitioner if it has one,
 // by the hash of its key, or, without a key, the next one in turn.
 func (t *topic) partition(o *pipeline.Output) (int32, error) {
-	p := pipeline.AnyPartition
-	switch {
-	case o.Partitioner != nil:
-		p = o.Partitioner.Partition(o.Topic, o.Key, o.Value, t.partitions)
-	case o.Key != nil:
-		p = hashPartition(o.Key, t.partitions)
+	p, err := choose(o.Partitioner, o.Topic, o.Key, o.Value, t.partitions)
+	if p == pipeline.AnyPartition && err == nil {
+		p = t.spread()
 	}
-	if p == pipeline.AnyPartition {
-		return t.spread(), nil
+	return p, err
+}
+
+// choose asks a partitioner, nil for HashKey. The answer is AnyPartition, or one that
+// exists.
+func choose(by pipeline.Partitioner, topic string, key, value []byte, partitions int32) (p int32, err error) {
+	if by == nil {
+		if key == nil {
+			return pipeline.AnyPartition, nil
+		}
+		return hashPartition(key, partitions), nil
 	}
-	if p < 0 || p >= t.partitions {
-		return 0, fmt.Errorf("%w: the partitioner chose %d of topic %q, which has %d", ErrPartition, p, o.Topic, t.partitions)
+	defer recoveredPartitioner(topic, &err)
+	if f, ok := by.(FalliblePartitioner); ok {
+		if p, err = f.TryPartition(topic, key, value, partitions); err != nil {
+			return 0, fmt.Errorf("%w: the partitioner of topic %q failed: %w", ErrPartition, topic, err)
+		}
+	} else {
+		p = by.Partition(topic, key, value, partitions)
+	}
+	if p != pipeline.AnyPartition && (p < 0 || p >= partitions) {
+		return 0, fmt.Errorf("%w: the partitioner chose %d of topic %q, which has %d", ErrPartition, p, topic, partitions)
 	}
 	return p, nil
+}
+
+func recoveredPartitioner(topic string, err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("%w: the partitioner of topic %q failed: %w", ErrPartition, topic, &pipeline.PanicError{Value: v})
+	}
 }
 
 // stickyRun is how many records without a key go to one partition in a row, so

@@ -24,17 +24,10 @@ type sender struct {
 }
 
 func newSender(ctx context.Context, cfg Config, pc ProducerConfig, txnID string) (*sender, error) {
-	conn := cfg.cluster().Sarama()
-	p, err := send.New(ctx, send.Config{
-		Brokers: cfg.Brokers, Connection: conn,
-		Acks: sarama.WaitForAll, Idempotent: true, TransactionalID: txnID, TransactionTimeout: pc.TransactionTimeout,
-		Compression: pc.Compression.codec(), CompressionLevel: send.DefaultLevel,
-		BatchSize: pc.BatchSize, Linger: pc.Linger, BufferMemory: pc.BufferMemory, MaxBlock: pc.DeliveryTimeout,
-		MaxRequestSize: pc.MaxRequestSize, MaxInFlight: 5,
-		RequestTimeout: pc.RequestTimeout, DeliveryTimeout: pc.DeliveryTimeout,
-		RetryBackoff: 100 * time.Millisecond, RetryBackoffMax: time.Second, DialTimeout: 5 * time.Second, MetadataMaxAge: pc.MetadataMaxAge,
-		Logger: cfg.logger(),
-	})
+	sc := pc.sending()
+	sc.Brokers, sc.Connection, sc.Logger = cfg.Brokers, cfg.cluster().Sarama(), cfg.logger()
+	sc.TransactionalID = txnID
+	p, err := send.New(ctx, sc)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ type topic struct {
 func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, error) {
 	interval := cmp.Or(s.cfg.CommitInterval, pipeline.DefaultCommitInterval)
 	s.producer = s.cfg.Producer.withDefaults(interval)
+	orDefault(&s.producer.MaxBlock, s.producer.DeliveryTimeout)
 	s.log = s.cfg.logger()
 	client, err := cluster.Open(ctx, s.cfg.cluster())
 	if err != nil {
