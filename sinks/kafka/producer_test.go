@@ -217,6 +217,29 @@ func TestFlushReportsFailures(t *testing.T) {
 	noError(t, p.Flush(t.Context()), "the next flush")
 }
 
+// Partitions that are added are used, with and without a callback.
+func TestProducerUsesAddedPartitions(t *testing.T) {
+	t.Parallel()
+	c := out(t, 1)
+	p := c.producer(kafka.ProducerSettings{Producer: kafka.ProducerConfig{MetadataMaxAge: 20 * time.Millisecond, RetryBackoff: 5 * time.Millisecond}, Partitioner: kafka.EachInTurn()})
+	_, err := p.SendSync(t.Context(), record("a", "1"))
+	noError(t, err, "send")
+	c.AddPartitions("out", 3)
+	c.Await("records in the new partitions", func() bool {
+		noError(t, p.Send(t.Context(), record("a", "1"), nil), "send")
+		noError(t, p.Flush(t.Context()), "flush")
+		ends := c.Ends("out", false)
+		return ends[1] > 0 && ends[2] > 0
+	})
+	r := record("a", "1")
+	r.Partitioner = kafka.ToPartition(2)
+	got, err := p.SendSync(t.Context(), r)
+	noError(t, err, "send")
+	if got.Partition != 2 {
+		t.Errorf("partition %d", got.Partition)
+	}
+}
+
 func TestATopicThatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	c := out(t, 1)

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/embedded"
+	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/sinks/kafka"
@@ -196,6 +197,30 @@ func TestTransactionFenced(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(written) {
 		t.Errorf("written %v, want %v", got, written)
 	}
+}
+
+// Close comes while a new machine is being made: that one is not left behind.
+func TestCloseWhileBeginningAnew(t *testing.T) {
+	checktest.NoLeaks(t, "leat-stream/leat/sinks/kafka.", "leat-stream/leat/internal/send.")
+	c := committed(t)
+	p := c.producer(kafka.ProducerSettings{TransactionalID: "id"})
+	c.producer(kafka.ProducerSettings{TransactionalID: "id"}) // fences p
+	send := func() error {
+		return p.InTransaction(t.Context(), func(tx *kafka.Transaction) error { return tx.Send(t.Context(), record("a", "1"), nil) })
+	}
+	wantError(t, send(), kafka.ErrFenced)
+	reached, release := make(chan struct{}), make(chan struct{})
+	c.fake.Fake().ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+		close(reached)
+		c.fake.Fake().SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	result := make(chan error, 1)
+	go func() { result <- send() }()
+	<-reached
+	noError(t, p.Close(t.Context()), "close")
+	close(release)
+	wantError(t, <-result, kafka.ErrClosed)
 }
 
 // The context ends during a transaction: it is aborted.
