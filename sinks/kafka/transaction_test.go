@@ -124,27 +124,25 @@ func TestTransactionsAreWhole(t *testing.T) {
 }
 
 // The commit was sent and nobody answers: it may have happened. The next producer of
-// the same id settles it; here, it had.
+// the same id settles it.
 func TestTransactionOfUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	c := committed(t)
 	p := c.producer(kafka.ProducerSettings{TransactionalID: "id"})
-	cut := 1
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	ends := 0
 	c.fake.Fake().ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.fake.Fake().KeepControl()
-		if cut--; cut < 0 {
+		if ctx.Err() != nil {
 			return nil, nil, false
+		}
+		if ends++; ends == 2 { // the caller loses patience
+			cancel()
 		}
 		return nil, errors.New("cut"), true
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-	err := p.InTransaction(ctx, func(tx *kafka.Transaction) error {
-		c.fake.Fake().ControlKey(int16(kmsg.FindCoordinator), func(kmsg.Request) (kmsg.Response, error, bool) {
-			cancel() // asked for after the cut
-			return nil, nil, false
-		})
-		return tx.Send(t.Context(), record("a", "1"), nil)
-	})
+	err := p.InTransaction(ctx, func(tx *kafka.Transaction) error { return tx.Send(t.Context(), record("a", "1"), nil) })
 	wantError(t, err, kafka.ErrUnknownOutcome)
 	if kafka.ClassOf(err) != kafka.Recoverable {
 		t.Errorf("class %v", kafka.ClassOf(err))
