@@ -85,7 +85,7 @@ func TestRetriesEndWithTheDeliveryTimeout(t *testing.T) {
 	c := out(t, 1)
 	c.refuse(kerr.NotEnoughReplicas, always)
 	p := c.producer(kafka.ProducerSettings{Producer: kafka.ProducerConfig{
-		RequestTimeout: 100 * time.Millisecond, DeliveryTimeout: 500 * time.Millisecond, RetryBackoff: time.Millisecond, RetryBackoffMax: 20 * time.Millisecond,
+		RequestTimeout: 800 * time.Millisecond, DeliveryTimeout: time.Second, RetryBackoff: time.Millisecond, RetryBackoffMax: 20 * time.Millisecond,
 	}})
 	_, err := p.SendSync(t.Context(), record("a", "1"))
 	wantError(t, err, kafka.ErrDeliveryTimeout, "out[0]", "attempt")

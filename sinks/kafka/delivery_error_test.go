@@ -34,7 +34,7 @@ func TestClassesOfBrokerErrors(t *testing.T) {
 			c := out(t, 1)
 			c.refuse(code, always)
 			p := c.producer(kafka.ProducerSettings{Producer: kafka.ProducerConfig{
-				RequestTimeout: 100 * time.Millisecond, DeliveryTimeout: 200 * time.Millisecond, RetryBackoff: 5 * time.Millisecond,
+				RequestTimeout: 800 * time.Millisecond, DeliveryTimeout: time.Second, RetryBackoff: 5 * time.Millisecond,
 			}})
 			_, err := p.SendSync(t.Context(), record("key", "secret"))
 			e, ok := errors.AsType[*kafka.DeliveryError](err)

@@ -72,7 +72,7 @@ func NewProducer(ctx context.Context, settings ProducerSettings) (*Producer, err
 
 // open makes the machine, the first or the next.
 func (p *Producer) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.settings.Producer.DeliveryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.maxBlock())
 	defer cancel()
 	c := p.settings.sending()
 	if p.settings.OnBufferLow != nil {
@@ -209,15 +209,19 @@ func (p *Producer) take(ctx context.Context, r *Record, done Callback, began tim
 	return partition, nil
 }
 
+// maxBlock bounds what cannot be done without waiting.
+func (p *Producer) maxBlock() time.Duration {
+	if wait := p.settings.Producer.MaxBlock; wait != NoWait {
+		return wait
+	}
+	return defaultMaxBlock
+}
+
 var errNoMetadata = errors.New("no broker has told its partitions in time")
 
 // lookUp asks for a topic's partitions.
 func (p *Producer) lookUp(ctx context.Context, inner *send.Producer, topic string) (int32, error) {
-	wait := p.settings.Producer.MaxBlock
-	if wait == NoWait {
-		wait = defaultMaxBlock
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, errNoMetadata)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.maxBlock(), errNoMetadata)
 	defer cancel()
 	n, err := inner.Partitions(ctx, topic)
 	if errors.Is(err, send.ErrUnknownTopic) {

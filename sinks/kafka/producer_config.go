@@ -39,8 +39,8 @@ type ProducerConfig struct {
 	// waits for room. Kafka: buffer.memory. Default: 32 MiB.
 	BufferMemory int64
 	// MaxBlock bounds each of a send's waits: for room, and for the partitions of a
-	// topic that is not known yet. Kafka: max.block.ms. Default: 60 s, and
-	// DeliveryTimeout in a pipeline; NoWait does not wait for room.
+	// topic that is not known yet; and the start of a [Producer]. Kafka: max.block.ms.
+	// Default: 60 s, and DeliveryTimeout in a pipeline; NoWait does not wait for room.
 	MaxBlock time.Duration
 	// MaxRequestSize bounds one record, uncompressed, in bytes. Kafka:
 	// max.request.size. Default: 1 MiB.
