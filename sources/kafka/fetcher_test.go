@@ -101,6 +101,20 @@ func TestFetcherFollowsTheLeader(t *testing.T) {
 	}
 }
 
+// A topic that is made anew has leaders of earlier epochs.
+func TestFetcherTakesAnEarlierEpoch(t *testing.T) {
+	f, c, _ := fetching(t, Config{}, 1)
+	d := f.open(partition, 0)
+	defer d.close()
+	f.mu.Lock()
+	d.node, d.epoch = nil, 99
+	f.mu.Unlock()
+	f.find()
+	records, want := values(0, 10)
+	c.Produce(records...)
+	expect(t, d, want)
+}
+
 // The position may stand within a batch.
 func TestFetcherBeginsWithinABatch(t *testing.T) {
 	f, c, _ := fetching(t, Config{}, 1)

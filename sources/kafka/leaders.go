@@ -82,9 +82,11 @@ func (f *fetcher) settle(homeless []*feed) error {
 	defer f.mu.Unlock()
 	for _, d := range homeless {
 		l, ok := leaders[d.part]
-		if !ok || l.Epoch >= 0 && l.Epoch < d.epoch { // none, or told by a broker that is behind
+		if !ok {
 			continue
 		}
+		// Its epoch may be lower than the last: the topic was made anew, or whoever told
+		// is behind, and then the leader of old refuses.
 		n := f.nodes[l.Addr]
 		if n == nil {
 			n = &fetchNode{f: f, addr: l.Addr, wake: make(chan struct{}, 1)}
