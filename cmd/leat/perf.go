@@ -39,6 +39,8 @@ type perfOptions struct {
 	topic       string
 	records     int64
 	size, key   int
+	throughput  int64         // records a second, 0 for as many as go
+	burst       int64         // of that many at once
 	interval    time.Duration // of transactions
 	transaction bool
 	cfg         send.Config
@@ -62,6 +64,9 @@ func parsePerf(args []string, stderr io.Writer) (*perfOptions, error) {
 	acks := fs.String("acks", "all", "all, 1 or 0; all but all turns idempotence off")
 	compression := fs.String("compression", "lz4", "none, lz4, snappy, gzip or zstd")
 	fs.DurationVar(&o.cfg.Linger, "linger", 5*time.Millisecond, "Kafka's linger.ms")
+	fs.DurationVar(&o.cfg.LingerMax, "linger-max", 0, "makes linger adaptive, between --linger and this")
+	fs.Int64Var(&o.throughput, "throughput", 0, "records a second at most; 0 for as many as go")
+	fs.Int64Var(&o.burst, "burst", 1, "records sent at once, with --throughput")
 	fs.IntVar(&o.cfg.BatchSize, "batch-size", 128<<10, "Kafka's batch.size, in bytes")
 	fs.Int64Var(&o.cfg.BufferMemory, "buffer-memory", 32<<20, "Kafka's buffer.memory, in bytes")
 	fs.BoolVar(&o.transaction, "transactional", false, "send in transactions")
@@ -80,6 +85,8 @@ func parsePerf(args []string, stderr io.Writer) (*perfOptions, error) {
 		return nil, usage(stderr, "perf produce", "unexpected argument %q", fs.Arg(0))
 	case *brokers == "" || o.topic == "":
 		return nil, usage(stderr, "perf produce", "--brokers and --topic are required")
+	case o.throughput < 0 || o.burst < 1:
+		return nil, usage(stderr, "perf produce", "--throughput must not be negative, --burst must be positive")
 	case o.records < 1 || o.size < 8 || o.key < 0:
 		return nil, usage(stderr, "perf produce", "--records must be positive, --size at least 8, --key-size not negative")
 	}
@@ -145,11 +152,12 @@ func (o *perfOptions) run(ctx context.Context, stdout io.Writer) error {
 	at := func(q float64) float64 { return float64(l.latency.Quantile(q).Microseconds()) / 1000 }
 	per := float64(max(1, n))
 	bytes := float64(n) * float64(o.size+o.key)
-	u := processUsage()
-	fmt.Fprintf(stdout, "records=%d seconds=%.3f records_per_s=%.0f mb_per_s=%.2f latency_ms_p50=%.1f p95=%.1f p99=%.1f p999=%.1f max=%.1f cpu_us_per_record=%.3f allocs_per_record=%.3f peak_rss_mib=%.1f\n",
+	u, st := processUsage(), p.Stats()
+	fmt.Fprintf(stdout, "records=%d seconds=%.3f records_per_s=%.0f mb_per_s=%.2f latency_ms_p50=%.1f p95=%.1f p99=%.1f p999=%.1f max=%.1f cpu_us_per_record=%.3f allocs_per_record=%.3f peak_rss_mib=%.1f records_per_request=%.1f batch_size=%.0f linger_ms=%.2f\n",
 		n, took.Seconds(), float64(n)/took.Seconds(), bytes/1e6/took.Seconds(),
 		at(0.50), at(0.95), at(0.99), at(0.999), at(1),
-		float64(u.cpu.Microseconds())/per, float64(after.Mallocs-before.Mallocs)/per, u.peakMiB)
+		float64(u.cpu.Microseconds())/per, float64(after.Mallocs-before.Mallocs)/per, u.peakMiB,
+		float64(st.RecordsSent)/float64(max(1, st.Requests)), float64(st.BatchBytes)/float64(max(1, st.Batches)), st.Linger.Seconds()*1000)
 	if failed := l.failed(); failed != nil {
 		err = errors.Join(fmt.Errorf("not all records were written: %w", failed), err)
 	}

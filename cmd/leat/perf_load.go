@@ -99,6 +99,11 @@ func (l *load) produce(ctx context.Context, p *send.Producer) error {
 				return err
 			}
 		}
+		if l.o.throughput > 0 && i%l.o.burst == 0 {
+			if err := l.pace(ctx, i); err != nil {
+				return err
+			}
+		}
 		if len(chunk) == 0 {
 			chunk = make([]sent, 256)
 		}
@@ -121,6 +126,19 @@ func (l *load) produce(ctx context.Context, p *send.Producer) error {
 		return l.p.Commit(ctx)
 	}
 	return l.p.Flush(ctx)
+}
+
+// pace waits until record number i is due.
+func (l *load) pace(ctx context.Context, i int64) error {
+	due := l.began.Add(time.Duration(float64(i) / float64(l.o.throughput) * float64(time.Second)))
+	wait := time.NewTimer(time.Until(due))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // turn ends a transaction whose time is over and begins the next.

@@ -108,6 +108,7 @@ func (pt *partition) tryAppend(r *Record, limit int) (taken, sealed bool) {
 func (pt *partition) sealCurrent() {
 	pt.stats.seal(pt.current)
 	pt.lastCount = pt.current.count()
+	pt.taken += int64(pt.lastCount)
 	pt.ready = append(pt.ready, pt.current)
 	pt.current = nil
 }
@@ -155,21 +156,21 @@ func (a *accumulator) settle(b *batch) {
 }
 
 // collect moves what is due to the machine's queue: what is sealed, and what has
-// lingered. It returns when the current batch will be due.
-func (pt *partition) collect(now time.Time, linger time.Duration) (due time.Time) {
+// lingered. It returns when the current batch will be due, and whether it was.
+func (pt *partition) collect(now time.Time, linger time.Duration) (due time.Time, aged bool) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	if b := pt.current; b != nil {
 		due = b.born.Add(linger)
 		if linger <= 0 || !due.After(now) {
 			pt.sealCurrent()
-			due = time.Time{}
+			due, aged = time.Time{}, true
 		}
 	}
 	pt.queue = append(pt.queue, pt.ready...)
 	clear(pt.ready)
 	pt.ready = pt.ready[:0]
-	return due
+	return due, aged
 }
 
 // close makes append refuse everything, even what is in the midst of it.

@@ -38,14 +38,14 @@ func TestSealing(t *testing.T) {
 	}
 	send(300)
 	send(300)
-	if due := pt.collect(simStart, time.Second); !due.Equal(simStart.Add(time.Second)) || len(pt.queue) != 0 {
+	if due, _ := pt.collect(simStart, time.Second); !due.Equal(simStart.Add(time.Second)) || len(pt.queue) != 0 {
 		t.Errorf("a batch that has not lingered: due %v, %v", due, sizes())
 	}
 	send(400) // does not fit
 	if pt.collect(simStart, time.Second); len(sizes()) != 1 || sizes()[0] != 2 {
 		t.Errorf("a full batch is not sealed: %v", sizes())
 	}
-	if due := pt.collect(simStart.Add(time.Second), time.Second); !due.IsZero() || len(sizes()) != 2 {
+	if due, aged := pt.collect(simStart.Add(time.Second), time.Second); !due.IsZero() || !aged || len(sizes()) != 2 {
 		t.Errorf("a batch that has lingered is not sealed: %v", sizes())
 	}
 	send(2000) // larger than a batch: one of its own

@@ -34,8 +34,8 @@ type Config struct {
 	CompressionLevel int
 	// BatchSize seals a batch, in bytes before compression.
 	BatchSize int
-	// Linger seals a batch by its age.
-	Linger time.Duration
+	// Linger seals a batch by its age; with LingerMax, that adapts between the two.
+	Linger, LingerMax time.Duration
 	// BufferMemory bounds the bytes of batches that are not settled.
 	BufferMemory int64
 	// MaxBlock bounds the wait for room in it; 0 does not wait.
@@ -106,8 +106,11 @@ func (c *Config) Validate() error {
 	if c.Linger < 0 || c.MaxBlock < 0 {
 		report("linger and max block must not be negative")
 	}
-	if c.DeliveryTimeout < c.Linger+c.RequestTimeout {
-		report("the delivery time-out (%v) must be at least linger (%v) plus request time-out (%v)", c.DeliveryTimeout, c.Linger, c.RequestTimeout)
+	if c.LingerMax != 0 && c.LingerMax < c.Linger {
+		report("the longest linger (%v) must not be less than linger (%v)", c.LingerMax, c.Linger)
+	}
+	if linger := max(c.Linger, c.LingerMax); c.DeliveryTimeout < linger+c.RequestTimeout {
+		report("the delivery time-out (%v) must be at least linger (%v) plus request time-out (%v)", c.DeliveryTimeout, linger, c.RequestTimeout)
 	}
 	if int64(c.BatchSize) > c.BufferMemory {
 		report("a batch (%d bytes) must fit into the buffer (%d bytes)", c.BatchSize, c.BufferMemory)

@@ -41,6 +41,9 @@ func (m *machine) dispatch(now time.Time) (next time.Time) {
 			return next
 		}
 		for _, r := range requests {
+			if r.node.inFlight > 0 {
+				m.stats.overlaps.Add(1)
+			}
 			r.node.inFlight++
 			m.stats.sent(r)
 			m.w.produce(r)

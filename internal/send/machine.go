@@ -34,6 +34,7 @@ type machine struct {
 	id         identity
 	onIdentity []func() // called when the identity that is asked for is there
 	tx         transaction
+	linger     linger
 
 	calls   []*call // in order; the first may be under way
 	calling bool
@@ -54,6 +55,7 @@ type partition struct {
 	current   *batch
 	ready     []*batch
 	lastCount int32 // records in the batch before
+	taken     int64 // records in all batches before
 	closed    error // nothing is taken any more
 
 	queue  []*batch // sealed, never sent
@@ -90,10 +92,12 @@ type lookup struct {
 }
 
 func newMachine(cfg *Config, acc *accumulator, w world, rnd *rand.Rand, st *stats) *machine {
+	st.linger.Store(int64(cfg.Linger))
 	return &machine{
 		cfg: cfg, acc: acc, w: w, log: cfg.Logger, rnd: rnd, stats: st,
 		nodes: map[int32]*node{}, addrs: map[int32]string{}, redial: map[int32]time.Time{}, asked: map[string]*lookup{},
-		id: identity{pid: -1, epoch: -1},
+		id:     identity{pid: -1, epoch: -1},
+		linger: linger{least: cfg.Linger, most: cfg.LingerMax, now: cfg.Linger, batchSize: int64(cfg.BatchSize)},
 	}
 }
 
@@ -125,23 +129,63 @@ func earlier(a, b time.Time) time.Time {
 
 // collect takes over what the callers have sealed or left lingering.
 func (m *machine) collect(now time.Time) (next time.Time) {
-	all := m.closing || m.acc.rounds.pending() || m.acc.mem.waiting()
+	m.linger.adapt(m.stats, now)
+	wait := m.linger.now
+	if m.closing || m.acc.rounds.pending() || m.acc.mem.waiting() {
+		wait = 0
+	}
+	next, aged := m.collectOlder(now, wait)
+	if m.linger.adaptive() && wait > 0 {
+		next = m.collectMore(now, next, aged)
+	}
+	return next
+}
+
+// collectOlder takes over what is sealed, and what is as old as wait and may leave. It
+// reports when the next will be so old, and whether one was.
+func (m *machine) collectOlder(now time.Time, wait time.Duration) (next time.Time, aged bool) {
 	for _, pt := range m.parts {
-		linger := m.cfg.Linger
-		switch {
-		case m.mayLeave(pt):
-			if all {
-				linger = 0
-			}
-		default: // it fills up while it has to wait
+		linger := wait
+		if !m.mayLeave(pt) { // it fills up while it has to wait
 			linger = m.cfg.DeliveryTimeout
 		}
-		next = earlier(next, pt.collect(now, linger))
+		due, old := pt.collect(now, linger)
+		next, aged = earlier(next, due), aged || old
 		if len(pt.queue) > 0 && m.tx.refuses() {
 			m.failQueue(pt, m.tx.why())
 		}
 	}
+	return next, aged
+}
+
+// collectMore takes over what should travel with what has aged, and everything when no
+// records come any more.
+func (m *machine) collectMore(now, next time.Time, aged bool) time.Time {
+	if aged {
+		m.collectOlder(now, m.linger.now/2)
+	}
+	if next.IsZero() { // nothing waits
+		return next
+	}
+	paused, again := m.linger.paused(m.taken, now)
+	if !paused {
+		return earlier(next, again)
+	}
+	next, _ = m.collectOlder(now, 0)
 	return next
+}
+
+// taken is the number of records taken from the start.
+func (m *machine) taken() (n int64) {
+	for _, pt := range m.parts {
+		pt.mu.Lock()
+		n += pt.taken
+		if pt.current != nil {
+			n += int64(pt.current.count())
+		}
+		pt.mu.Unlock()
+	}
+	return n
 }
 
 // mayLeave reports whether a batch that is sealed now would be the next to go. While

@@ -210,6 +210,9 @@ func newSim(seed uint64, without rule) *sim {
 		s.f.wander, s.f.disaster, s.f.mute, s.f.idle = true, ms(30, 200), .1*s.rnd.Float64(), ms(5, 30)
 		s.cfg.MetadataMaxAge, s.cfg.BatchSize = ms(50, 200), 300
 	}
+	if s.rnd.IntN(2) == 0 {
+		s.cfg.LingerMax = s.cfg.Linger + ms(1, 50)
+	}
 	s.cl = newCluster(s)
 	return s
 }

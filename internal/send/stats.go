@@ -9,12 +9,12 @@ import (
 
 // stats counts what the machine does.
 type stats struct {
-	requests, requestNanos, requestNanosMax                    atomic.Int64
+	requests, overlaps, requestNanos, requestNanosMax          atomic.Int64
 	batches, batchBytes, recordsSent                           atomic.Int64
 	recordsAcked, recordsFailed                                atomic.Int64
 	retries, splits, expired, duplicates, outOfSequence, bumps atomic.Int64
 	disconnects, views, hints, calls, callRetries              atomic.Int64
-	throttleNanos, inFlight                                    atomic.Int64
+	throttleNanos, inFlight, linger                            atomic.Int64
 	sealedRecords, sealedBytes, flyingRecords, flyingBytes     atomic.Int64
 	requestLatency                                             histogram.Histogram
 }
@@ -49,6 +49,8 @@ type Stats struct {
 	ThrottleTime time.Duration
 	// BufferTotal is BufferMemory, BufferAvailable what is free of it.
 	BufferTotal, BufferAvailable int64
+	// Linger is how long batches wait now.
+	Linger time.Duration
 }
 
 func (s *stats) sent(r *request) {
@@ -104,6 +106,6 @@ func (s *stats) snapshot(a *accumulator) Stats {
 		Duplicates: s.duplicates.Load(), OutOfSequence: s.outOfSequence.Load(), Bumps: s.bumps.Load(),
 		Disconnects: s.disconnects.Load(), Views: s.views.Load(), Hints: s.hints.Load(),
 		Calls: s.calls.Load(), CallRetries: s.callRetries.Load(), ThrottleTime: time.Duration(s.throttleNanos.Load()),
-		BufferTotal: a.mem.total, BufferAvailable: a.mem.available(),
+		BufferTotal: a.mem.total, BufferAvailable: a.mem.available(), Linger: time.Duration(s.linger.Load()),
 	}
 }

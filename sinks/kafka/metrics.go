@@ -38,6 +38,8 @@ type Metrics struct {
 	// BufferAvailable (buffer-available-bytes) of BufferTotal (buffer-total-bytes) are
 	// free. Batches that are not full count as if they were.
 	BufferAvailable, BufferTotal int64
+	// Linger is how long batches wait now; it changes only with LingerMax.
+	Linger time.Duration
 }
 
 // Metrics returns the counters as of now. It takes no lock that a send holds for long,
@@ -60,7 +62,7 @@ func (p *Producer) metrics() Metrics {
 		ThrottleTime: past.ThrottleTime + s.ThrottleTime, Disconnects: past.Disconnects + s.Disconnects,
 		Pending: p.pending.n.Load(), QueuedRecords: s.QueuedRecords, QueuedBytes: s.QueuedBytes,
 		InFlightRequests: s.InFlight, InFlightRecords: s.InFlightRecords, InFlightBytes: s.InFlightBytes,
-		BufferAvailable: s.BufferAvailable, BufferTotal: s.BufferTotal,
+		BufferAvailable: s.BufferAvailable, BufferTotal: s.BufferTotal, Linger: s.Linger,
 	}
 	for _, i := range p.interceptors {
 		m.InterceptorFailures += i.failures.Load()

@@ -30,8 +30,14 @@ type ProducerConfig struct {
 	// below 3, 3 to 5, 6 to 9, and above. Default: the codec's own.
 	CompressionLevel int
 	// Linger is how long a batch waits for more records. Kafka: linger.ms.
-	// Default: 5 ms; NoLinger sends at once.
+	// Default: 5 ms, and NoLinger with LingerMax; NoLinger sends at once.
 	Linger time.Duration
+	// LingerMax makes linger adaptive: it moves between Linger and LingerMax. It rises
+	// while requests overlap that carry batches which are not full, falls when requests
+	// carry one record each for all the waiting, and batches leave early when no more
+	// records come. Good for bursts; a steady full load fills batches anyway. Default: 0,
+	// Linger is fixed.
+	LingerMax time.Duration
 	// BatchSize seals a batch, in bytes before compression. Kafka: batch.size.
 	// Default: 128 KiB.
 	BatchSize int
@@ -102,6 +108,9 @@ const (
 
 // withDefaults leaves MaxBlock alone: its default is not the same for everyone.
 func (c ProducerConfig) withDefaults(commitInterval time.Duration) ProducerConfig {
+	if c.LingerMax > 0 {
+		orDefault(&c.Linger, NoLinger)
+	}
 	orDefault(&c.Linger, defaultLinger)
 	if c.Linger == NoLinger {
 		c.Linger = 0
@@ -160,7 +169,7 @@ func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
 		"MaxRequestSize": int64(c.MaxRequestSize), "BatchSize": int64(c.BatchSize), "BufferMemory": c.BufferMemory,
 		"RequestTimeout": int64(c.RequestTimeout), "DeliveryTimeout": int64(c.DeliveryTimeout), "TransactionTimeout": int64(c.TransactionTimeout),
 		"RetryBackoff": int64(c.RetryBackoff), "RetryBackoffMax": int64(c.RetryBackoffMax),
-		"MetadataMaxAge": int64(c.MetadataMaxAge),
+		"MetadataMaxAge": int64(c.MetadataMaxAge), "LingerMax": int64(c.LingerMax),
 	} {
 		if v < 0 {
 			negative = true
@@ -171,8 +180,15 @@ func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
 		return bad
 	}
 	d := c.withDefaults(commitInterval)
-	if d.DeliveryTimeout < d.Linger+d.RequestTimeout {
-		report("Producer.DeliveryTimeout: %v is less than Linger (%v) and RequestTimeout (%v) together; no attempt could be repeated", d.DeliveryTimeout, d.Linger, d.RequestTimeout)
+	linger, longest := "Linger", d.Linger
+	if d.LingerMax > 0 {
+		linger, longest = "LingerMax", d.LingerMax
+	}
+	if d.DeliveryTimeout < longest+d.RequestTimeout {
+		report("Producer.DeliveryTimeout: %v is less than %s (%v) and RequestTimeout (%v) together; no attempt could be repeated", d.DeliveryTimeout, linger, longest, d.RequestTimeout)
+	}
+	if d.LingerMax > 0 && d.LingerMax < d.Linger {
+		report("Producer.LingerMax: %v is less than Linger (%v)", d.LingerMax, d.Linger)
 	}
 	if int64(max(d.BatchSize, d.MaxRequestSize)) > d.BufferMemory {
 		report("Producer.BufferMemory: %d bytes do not hold one batch (BatchSize %d) or record (MaxRequestSize %d)", d.BufferMemory, d.BatchSize, d.MaxRequestSize)
@@ -210,7 +226,7 @@ func (c ProducerConfig) sending() send.Config {
 	return send.Config{
 		Acks: c.Acks.required(), Idempotent: c.Idempotence == IdempotenceOn, TransactionTimeout: c.TransactionTimeout,
 		Compression: c.Compression.codec(), CompressionLevel: level,
-		BatchSize: c.BatchSize, Linger: c.Linger, BufferMemory: c.BufferMemory, MaxBlock: max(0, c.MaxBlock),
+		BatchSize: c.BatchSize, Linger: c.Linger, LingerMax: c.LingerMax, BufferMemory: c.BufferMemory, MaxBlock: max(0, c.MaxBlock),
 		MaxRequestSize: c.MaxRequestSize, MaxInFlight: c.MaxInFlight,
 		RequestTimeout: c.RequestTimeout, DeliveryTimeout: c.DeliveryTimeout,
 		RetryBackoff: c.RetryBackoff, RetryBackoffMax: c.RetryBackoffMax, DialTimeout: 5 * time.Second, MetadataMaxAge: c.MetadataMaxAge,
