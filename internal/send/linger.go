@@ -33,7 +33,7 @@ const (
 	lingerRequests = 16 // that a window has at least
 	lingerHold     = time.Second
 	lingerSteps    = 16                     // LingerMax is reached from 1/16 of it by doubling
-	lingerPauses   = 8                      // a pause is 1/8 of the wait,
+	lingerPauses   = 8                      // a pause is 1/8 of LingerMax,
 	lingerPause    = 500 * time.Microsecond // and this at least
 )
 
@@ -60,7 +60,7 @@ func (l *linger) adapt(s *stats, now time.Time) {
 }
 
 // pause is how long no record must have come for batches to leave.
-func (l *linger) pause() time.Duration { return max(l.now/lingerPauses, lingerPause) }
+func (l *linger) pause() time.Duration { return max(l.most/lingerPauses, lingerPause) }
 
 // paused tells that no record was taken for a pause, given the number of all records
 // taken until now, and when to ask again.
