@@ -10,10 +10,10 @@ import (
 )
 
 // bar is a promise that a report holds against what was measured: PEER:FIGURE:BOUND for the median
-// of leat's ratios to a peer, or leat:allocs:BOUND for the median of leat's own.
+// of leat's ratios to a peer, or leat:FIGURE:BOUND for the median of leat's own.
 type bar struct {
 	Who    string  `json:"who"`
-	Figure string  `json:"figure"` // rate: at least; cpu, allocs: at most
+	Figure string  `json:"figure"` // rate, request: at least; cpu, allocs, p99: at most
 	Bound  float64 `json:"bound"`
 }
 
@@ -35,15 +35,19 @@ func parseBar(text string) (bar, error) {
 
 func (b bar) figures() []string {
 	if b.Who == "leat" {
-		return []string{"allocs"}
+		return []string{"allocs", "p99"}
 	}
-	return []string{"rate", "cpu"}
+	return []string{"rate", "request", "cpu"}
 }
 
 func (b bar) String() string {
 	switch b.Figure {
 	case "rate":
 		return fmt.Sprintf("leat / %s, records/s ≥ %.2f", b.Who, b.Bound)
+	case "request":
+		return fmt.Sprintf("leat / %s, records per request ≥ %.2f", b.Who, b.Bound)
+	case "p99":
+		return fmt.Sprintf("leat, p99 latency in ms ≤ %.2f", b.Bound)
 	case "cpu":
 		return fmt.Sprintf("leat / %s, CPU per record ≤ %.2f", b.Who, b.Bound)
 	default:
@@ -63,20 +67,19 @@ func (rep report) outcomes() []outcome {
 	var all []outcome
 	for _, b := range rep.options.bars {
 		o := outcome{bar: b}
-		if b.Figure == "allocs" {
+		switch b.Figure {
+		case "allocs":
 			o.Measured = spreadOf(rep.values(b.Who, allocsOf)).Median
+		case "p99":
+			o.Measured = spreadOf(rep.values(b.Who, p99Of)).Median
 		}
 		for _, c := range rep.comparisons() {
-			if c.Peer != b.Who {
-				continue
-			}
-			o.Measured = c.CPU.Median
-			if b.Figure == "rate" {
-				o.Measured = c.Rate.Median
+			if c.Peer == b.Who {
+				o.Measured = map[string]spread{"rate": c.Rate, "request": c.Request, "cpu": c.CPU}[b.Figure].Median
 			}
 		}
 		o.Holds = o.Measured > 0 && o.Measured <= b.Bound
-		if b.Figure == "rate" {
+		if b.Figure == "rate" || b.Figure == "request" {
 			o.Holds = o.Measured >= b.Bound
 		}
 		all = append(all, o)

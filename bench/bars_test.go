@@ -13,7 +13,9 @@ import (
 // with 2 and 3 µs against 2.
 func someReport(bars ...bar) report {
 	of := func(pair int, worker string, rate int64, cpu, allocs float64) run {
-		return run{Pair: pair, Worker: worker, Result: meter.Result{Records: rate, Seconds: 1, CPUPerRecord: cpu, Allocs: allocs}}
+		return run{Pair: pair, Worker: worker, Result: meter.Result{
+			Records: rate, Seconds: 1, CPUPerRecord: cpu, Allocs: allocs, Request: float64(2 * rate), P99: 10 * cpu,
+		}}
 	}
 	return report{
 		options: options{job: "produce", bars: bars, workers: []worker{{name: "leat"}, {name: "franz"}}},
@@ -33,6 +35,11 @@ func TestBars(t *testing.T) {
 		"franz:cpu:1.2":    {Measured: 1.25},
 		"leat:allocs:1.25": {Measured: 1.25, Holds: true},
 		"leat:allocs:1.2":  {Measured: 1.25},
+		"leat:p99:25":      {Measured: 25, Holds: true},
+		"leat:p99:24":      {Measured: 25},
+
+		"franz:request:1.1": {Measured: 1.1, Holds: true},
+		"franz:request:1.2": {Measured: 1.1},
 		"java:cpu:5":       {}, // not measured
 		"java:rate:0.1":    {},
 	} {

@@ -24,6 +24,7 @@ type job struct {
 	usual   []string                         // peers if none are named
 	workers func(p programs) []worker        // leat first, then all that it can be compared with
 	flags   func(r route, b *bench) []string // behind those of the worker
+	load    float64                          // share of what can be written at most, 0 for all of it
 }
 
 // programs are where the workers are, from the flags; empty where not given.
@@ -70,7 +71,45 @@ var jobs = map[string]job{
 			return []string{"-topic", r.to, "-records", fmt.Sprint(b.n)}
 		},
 	},
+	"steady": {
+		title: "linger that adapts and fixed ones, under a full load",
+		usual: []string{"none", "2ms", "5ms", "10ms", "20ms"},
+		workers: func(p programs) []worker {
+			return []worker{p.adaptive(), p.linger("none", 0), p.linger("2ms", 2), p.linger("5ms", 5), p.linger("10ms", 10), p.linger("20ms", 20)}
+		},
+		flags: func(r route, b *bench) []string {
+			return []string{"-topic", r.to, "-records", fmt.Sprint(b.n)}
+		},
+	},
+	"bursts": {
+		title: "linger that adapts and none, under bursts that are a fifth of what can be written",
+		usual: []string{"none"},
+		workers: func(p programs) []worker {
+			return []worker{p.adaptive(), p.linger("none", 0), p.linger("5ms", 5), p.linger("20ms", 20)}
+		},
+		flags: func(r route, b *bench) []string {
+			return []string{"-topic", r.to, "-records", fmt.Sprint(b.n), "-throughput", fmt.Sprint(b.throughput), "-burst", fmt.Sprint(b.burst)}
+		},
+		load: 0.2,
+	},
 }
+
+// adaptive and linger are leat perf produce, told how long batches wait.
+func (p programs) adaptive() worker {
+	return p.lingering("leat", "-linger", "0s", "-linger-max", "20ms")
+}
+
+func (p programs) linger(name string, ms int) worker {
+	return p.lingering(name, "-linger", fmt.Sprintf("%dms", ms))
+}
+
+func (p programs) lingering(name string, flags ...string) worker {
+	args := append([]string{"perf", "produce"}, flags...)
+	return worker{name: name, path: p.leat, args: args, shown: "leat " + strings.Join(args, " "), batch: true}
+}
+
+// lingers reports whether the job is about linger.
+func (j job) lingers() bool { return slices.Contains(j.usual, "none") }
 
 // java is a peer in Java, whose main class is given. The heap is bounded: left alone, the JVM takes
 // a quarter of the machine's memory before it collects.

@@ -64,6 +64,8 @@ type comparison struct {
 	Pairs int    `json:"pairs"`
 	Rate  spread `json:"records_per_s"`
 	CPU   spread `json:"cpu_per_record"`
+	// Request is of records per request, all zero unless both say them.
+	Request spread `json:"records_per_request"`
 }
 
 func (rep report) comparisons() []comparison {
@@ -82,7 +84,7 @@ func (rep report) comparisons() []comparison {
 		if len(rates) == 0 {
 			continue
 		}
-		all = append(all, comparison{w.name, len(rates), spreadOf(rates), spreadOf(ratios(cpuOf))})
+		all = append(all, comparison{w.name, len(rates), spreadOf(rates), spreadOf(ratios(cpuOf)), spreadOf(ratios(requestOf))})
 	}
 	return all
 }
@@ -91,6 +93,9 @@ func cpuOf(r run) float64    { return r.CPUPerRecord }
 func peakOf(r run) float64   { return r.PeakMiB }
 func allocsOf(r run) float64 { return r.Allocs }
 func brokerOf(r run) float64 { return r.BrokerCPU }
+
+func requestOf(r run) float64 { return r.Request }
+func p99Of(r run) float64     { return r.P99 }
 
 // markdown is the report as people read it.
 func (rep report) markdown() string {
@@ -137,10 +142,20 @@ func (rep report) markdown() string {
 			orNone(middle(allocsOf)), middle(peakOf), orDash(middle(brokerOf)))
 	}
 
+	if jobs[o.job].lingers() {
+		s.WriteString("\n## Requests, medians\n\n| worker | records per request | p99 latency, ms |\n|---|--:|--:|\n")
+		for _, w := range o.workers {
+			fmt.Fprintf(&s, "| %s | %.1f | %.1f |\n", w.name, spreadOf(rep.values(w.name, requestOf)).Median, spreadOf(rep.values(w.name, p99Of)).Median)
+		}
+	}
+
 	s.WriteString("\n## Ratios within each pair\n\n| | min | median | max |\n|---|--:|--:|--:|\n")
 	for _, c := range rep.comparisons() {
 		fmt.Fprintf(&s, "| leat / %s, records/s | %.3f | %.3f | %.3f |\n", c.Peer, c.Rate.Min, c.Rate.Median, c.Rate.Max)
 		fmt.Fprintf(&s, "| leat / %s, CPU per record | %.3f | %.3f | %.3f |\n", c.Peer, c.CPU.Min, c.CPU.Median, c.CPU.Max)
+		if jobs[o.job].lingers() {
+			fmt.Fprintf(&s, "| leat / %s, records per request | %.3f | %.3f | %.3f |\n", c.Peer, c.Request.Min, c.Request.Median, c.Request.Max)
+		}
 	}
 	s.WriteString(rep.barsTable())
 	return s.String()

@@ -42,6 +42,8 @@ type bench struct {
 	prefix string // of its topics and groups
 	admin  *admin
 	log    io.Writer
+
+	throughput int64 // records a second of a job that does not write all it can
 }
 
 // measure fills the input, runs the pairs and writes the report. It also reports what was measured
@@ -63,8 +65,9 @@ func measure(ctx context.Context, o options, self string, stdout, log io.Writer)
 	if o.kafkaVersion != "" {
 		m.Kafka = o.kafkaVersion
 	}
-	rep := report{began: began, machine: m, options: o, commands: b.commands()}
+	rep := report{began: began, machine: m, options: o}
 	rep.runs, err = b.pairsOf(ctx)
+	rep.commands = b.commands()
 	if rep.measured() {
 		fmt.Fprint(stdout, rep.markdown())
 	}
@@ -89,6 +92,11 @@ func (b *bench) pairsOf(ctx context.Context) (runs []run, err error) {
 			return nil, err
 		}
 	}
+	if load := jobs[b.job].load; load > 0 {
+		if err := b.findLoad(ctx, load); err != nil {
+			return nil, err
+		}
+	}
 	for pair := 1 - b.warmup; pair <= b.pairs; pair++ {
 		for _, w := range turn(b.workers, pair) {
 			r, err := b.runOnce(ctx, max(0, pair), w, input)
@@ -103,6 +111,27 @@ func (b *bench) pairsOf(ctx context.Context) (runs []run, err error) {
 		}
 	}
 	return runs, nil
+}
+
+// findLoad measures how much can be written, with the usual linger, in the second of two runs, since
+// the brokers are faster then.
+func (b *bench) findLoad(ctx context.Context, share float64) error {
+	full := &bench{options: b.options, self: b.self, prefix: b.prefix, admin: b.admin, log: b.log}
+	full.job = "produce"
+	w := b.workers[0]
+	w.name, w.args = "all", []string{"perf", "produce"}
+	for pair := range 2 {
+		r, err := full.runOnce(ctx, 0, w, "")
+		if err != nil {
+			return fmt.Errorf("how much can be written, run %d: %w", pair+1, err)
+		}
+		fmt.Fprintln(b.log, r)
+		b.throughput = int64(share * r.rate())
+	}
+	if b.throughput < 1 {
+		return errors.New("nothing can be written")
+	}
+	return nil
 }
 
 // turn is the order of a pair: each begins with another worker, so that none profits from brokers

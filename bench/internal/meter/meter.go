@@ -21,6 +21,10 @@ type Result struct {
 	CPUPerRecord float64 `json:"cpu_us_per_record"`           // user and system time of the whole process, in µs
 	Allocs       float64 `json:"allocs_per_record,omitempty"` // on the heap, 0 where they are not counted
 	PeakMiB      float64 `json:"peak_rss_mib"`                // largest resident set
+
+	// What leat perf produce says besides.
+	P99     float64 `json:"latency_ms_p99,omitempty"`      // from a record's send to its acknowledgement
+	Request float64 `json:"records_per_request,omitempty"` // on average
 }
 
 // Report writes the line of a process whose first client call was at began, and whose last commit
@@ -57,7 +61,8 @@ func Parse(output string) (Result, error) {
 	lines := strings.Split(strings.TrimSpace(output), "\n")
 	last := lines[len(lines)-1]
 	var r Result
-	fields := map[string]*float64{"seconds": &r.Seconds, "cpu_us_per_record": &r.CPUPerRecord, "peak_rss_mib": &r.PeakMiB, "allocs_per_record": &r.Allocs}
+	fields := map[string]*float64{"seconds": &r.Seconds, "cpu_us_per_record": &r.CPUPerRecord, "peak_rss_mib": &r.PeakMiB, "allocs_per_record": &r.Allocs,
+		"p99": &r.P99, "records_per_request": &r.Request}
 	required := []string{"records", "seconds", "cpu_us_per_record", "peak_rss_mib"}
 	seen := map[string]bool{}
 	for _, field := range strings.Fields(last) {
