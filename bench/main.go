@@ -91,7 +91,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&p.classPath, "java", "", "class `path` of the Java peers")
 	fs.StringVar(&o.job, "job", "copy", "what is measured: copy, produce, steady or bursts")
 	peers := fs.String("peers", "", "`peers`, comma separated; copy: sarama, franz, streams (default sarama); produce: franz, sarama, java (default franz,sarama); steady: none, 2ms, 5ms, 10ms, 20ms (default all); bursts: none, 5ms, 20ms (default none)")
-	fs.Int64Var(&o.burst, "burst", 5000, "records sent at once by -job bursts")
+	fs.Int64Var(&o.burst, "burst", 1000, "records sent at once by -job bursts")
 	also := fs.String("also", "", "further `peers`, comma separated")
 	fs.IntVar(&o.batchSize, "batch-size", 0, "largest batch in `bytes` of all workers that can be told (default: their own; not sarama's; leat copy's is always 131072)")
 	fs.Func("bar", "a `promise` to report on, may be repeated: PEER:rate:BOUND (at least), PEER:request:BOUND (records per request, at least), PEER:cpu:BOUND, leat:allocs:BOUND or leat:p99:BOUND (ms, at most)", func(text string) error {

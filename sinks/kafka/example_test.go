@@ -80,6 +80,25 @@ func ExampleByRegion() {
 	// true
 }
 
+// A map of regions that is replaced while records are sent; it may as well come from a
+// file, by RegionsFile, or from any function.
+func ExampleRegions() {
+	regions, err := kafka.NewRegions(map[string]int32{"us-east": 0})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	key := []byte("us-east:order-1")
+	fmt.Println(regions.Partition("orders", key, nil, 4))
+	if err := regions.Replace(map[string]int32{"us-east": 3}); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(regions.Partition("orders", key, nil, 4))
+	// Output:
+	// 0
+	// 3
+}
+
 // The default partitioner puts a key where Kafka's Java producer puts it.
 func ExampleHashKey() {
 	for _, key := range []string{"foobar", "abc", "customer-42"} {

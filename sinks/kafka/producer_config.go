@@ -154,7 +154,7 @@ func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
 	switch {
 	case c.CompressionLevel == 0:
 	case most == 0:
-		report("Producer.CompressionLevel is for Gzip and Zstd; the other codecs have one level here")
+		report("Producer.CompressionLevel is for Gzip and Zstd: Snappy and NoCompression have no levels, and LZ4 is written with its fast one only")
 	case c.CompressionLevel < 1 || c.CompressionLevel > most:
 		report("Producer.CompressionLevel: %d is not among 1 to %d", c.CompressionLevel, most)
 	}

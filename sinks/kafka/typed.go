@@ -31,6 +31,7 @@ type typedOptions[T any] struct {
 	headers func(T) pipeline.Headers
 	at      func(T) time.Time
 	by      pipeline.Partitioner
+	of      func(v T, partitions int32) (int32, error)
 }
 
 // TypedOption says what besides the value a record gets.
@@ -75,6 +76,13 @@ func TimestampOf[T any](f func(T) time.Time) TypedOption[T] {
 // the serialized key and value.
 func PartitionBy[T any](by pipeline.Partitioner) TypedOption[T] {
 	return func(o *typedOptions[T]) { o.by = by }
+}
+
+// PartitionOf chooses the partitions by the values themselves, in place of the
+// producer's partitioner, under the rules of a [PartitionFunc]. It costs an allocation
+// a record.
+func PartitionOf[T any](f func(v T, partitions int32) (int32, error)) TypedOption[T] {
+	return func(o *typedOptions[T]) { o.of = f }
 }
 
 // In returns the same front within a transaction.
@@ -128,6 +136,9 @@ func (t *Typed[T]) Send(ctx context.Context, v T, done Callback) error {
 func (t *Typed[T]) send(ctx context.Context, v T, done Callback) error {
 	began := time.Now()
 	r := Record{Topic: t.topic, Partitioner: t.options.by}
+	if t.options.of != nil {
+		r.Partitioner = PartitionFunc(func(_ string, _, _ []byte, n int32) (int32, error) { return t.options.of(v, n) })
+	}
 	if t.options.headers != nil {
 		r.Headers = t.options.headers(v)
 	}

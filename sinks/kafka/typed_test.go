@@ -62,6 +62,26 @@ func TestTypedPartitionerSeesBytes(t *testing.T) {
 	}
 }
 
+// A partition may be chosen by the value that is sent, under the same rules.
+func TestTypedPartitionOf(t *testing.T) {
+	t.Parallel()
+	c := out(t, 4)
+	p := c.producer(kafka.ProducerSettings{Partitioner: kafka.ToPartition(0)})
+	byPoints := kafka.For(p, "out", serde.JSON[customer](), kafka.PartitionOf(func(c customer, n int32) (int32, error) {
+		if c.Points < 0 {
+			return 0, errRegion
+		}
+		return int32(c.Points), nil
+	}))
+	r, err := byPoints.SendSync(t.Context(), customer{"a", 3})
+	noError(t, err, "send")
+	if r.Partition != 3 {
+		t.Errorf("partition %d, want 3", r.Partition)
+	}
+	wantError(t, byPoints.Send(t.Context(), customer{"a", 4}, nil), kafka.ErrPartition, "chose 4")
+	wantError(t, byPoints.Send(t.Context(), customer{"a", -1}, nil), errRegion, "out")
+}
+
 type failingSerde struct{ err error }
 
 func (f failingSerde) Append(context.Context, []byte, pipeline.Slot, string) ([]byte, error) {
