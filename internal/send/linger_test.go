@@ -154,6 +154,9 @@ func TestLingerFull(t *testing.T) {
 	if n := b.requests[0].batches[0].count(); n < 80 {
 		t.Fatalf("%d records", n)
 	}
+	if n := b.m.taken(); n != 100 { // in full batches as well
+		t.Fatalf("%d records are counted, want 100", n)
+	}
 }
 
 // TestLingerFlush: a flush ends the waiting.
