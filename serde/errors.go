@@ -21,6 +21,8 @@ var (
 	ErrTrailing = errors.New("bytes are left over after the value")
 	// ErrNotUTF8: the text is not valid UTF-8.
 	ErrNotUTF8 = errors.New("not valid UTF-8")
+	// ErrInvalidValue: what was read, or is to be written, does not satisfy its schema.
+	ErrInvalidValue = errors.New("the value violates its schema")
 	// ErrNull: the encoding of null, for a type that cannot be null.
 	ErrNull = errors.New("a null, for a type that has none")
 )
@@ -37,7 +39,7 @@ var (
 // DecodeError is a record's key or value that could not be decoded. Its text says
 // where and of what type; it quotes nothing of the record.
 type DecodeError struct {
-	// Format is "avro", "json" or "text".
+	// Format is "avro", "json", "jsonschema", "protobuf" or "text".
 	Format string
 	// SchemaID is the writer's schema, 0 if none was read.
 	SchemaID uint32
@@ -71,7 +73,7 @@ func (e *DecodeError) Unwrap() []error { return pair(e.Kind, e.Cause) }
 // the schema does not have, a number out of range. It is the record's error. Its
 // text quotes nothing of the value.
 type EncodeError struct {
-	// Format is "avro", "json" or "text".
+	// Format is "avro", "json", "jsonschema", "protobuf" or "text".
 	Format string
 	// Detail says where and why.
 	Detail string

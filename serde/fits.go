@@ -15,7 +15,7 @@ import (
 //
 // Only what the library says about types counts. A field whose own UnmarshalText
 // refuses the empty string is no mistake.
-func fits(root *avro.SchemaNode, decode decodeFunc, newValue func() any) error {
+func fits(root *avro.SchemaNode, decode func([]byte, any) ([]byte, error), newValue func() any) error {
 	g := &sampler{named: map[string]*avro.SchemaNode{}}
 	g.index(root)
 	for g.branch = 0; g.branch == 0 || g.branch < g.widest; g.branch++ {

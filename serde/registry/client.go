@@ -27,6 +27,7 @@ type Client struct {
 	good  atomic.Int32 // index of the node that answered last
 
 	schemas *flight.Cache[int, Schema]
+	guids   *flight.Cache[string, Schema]
 	ids     *flight.Cache[subjectKey, int]
 }
 
@@ -43,15 +44,17 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	unknown := func(err error) time.Duration {
+		if errors.Is(err, ErrNotFound) && !pipeline.IsFatal(err) {
+			return cfg.NegativeTTL
+		}
+		return 0
+	}
 	c := &Client{
-		cfg: cfg,
-		schemas: flight.New[int, Schema](cfg.MaxCached, func(err error) time.Duration {
-			if errors.Is(err, ErrNotFound) && !pipeline.IsFatal(err) {
-				return cfg.NegativeTTL
-			}
-			return 0
-		}),
-		ids: flight.New[subjectKey, int](cfg.MaxCached, nil),
+		cfg:     cfg,
+		schemas: flight.New[int, Schema](cfg.MaxCached, unknown),
+		guids:   flight.New[string, Schema](cfg.MaxCached, unknown),
+		ids:     flight.New[subjectKey, int](cfg.MaxCached, nil),
 	}
 	for _, u := range cfg.URLs {
 		opts := []sr.ClientOpt{sr.URLs(u), sr.HTTPClient(cfg.HTTPClient), sr.UserAgent("leat")}
@@ -90,6 +93,31 @@ func (c *Client) fetch(ctx context.Context, id int) (Schema, error) {
 	if err != nil {
 		return Schema{}, err
 	}
+	return c.whole(ctx, op, got)
+}
+
+// SchemaByGUID is SchemaByID for a GUID, of which the lower-case form with hyphens is
+// asked for.
+func (c *Client) SchemaByGUID(ctx context.Context, guid string) (Schema, error) {
+	if s, ok := c.guids.Peek(guid); ok {
+		return s, nil
+	}
+	return c.guids.Get(ctx, guid, func(ctx context.Context) (Schema, error) {
+		op := "get schema " + guid
+		var got sr.SubjectSchema
+		err := c.ask(ctx, op, func(node *sr.Client) (err error) {
+			got, err = node.SchemaByGUID(ctx, guid)
+			return err
+		})
+		if err != nil {
+			return Schema{}, err
+		}
+		return c.whole(ctx, op, got.Schema)
+	})
+}
+
+// whole adds to a schema what it refers to.
+func (c *Client) whole(ctx context.Context, op string, got sr.Schema) (Schema, error) {
 	s := Schema{Type: typeOf(got.Type), Text: got.Schema}
 	seen := map[versionKey]bool{}
 	if err := c.follow(ctx, op, got.References, seen, &s.References); err != nil {

@@ -38,6 +38,17 @@ type Reference struct {
 	Text string
 }
 
+// Registered is a schema with the names that a registry has given it.
+type Registered struct {
+	Subject string
+	Version int
+	ID      int
+	// GUID is the same in every registry that has the schema. It is empty unless the
+	// registry gives it, as Confluent's does from version 8.
+	GUID string
+	Schema
+}
+
 func (s Schema) wire() (sr.Schema, error) {
 	out := sr.Schema{Schema: s.Text}
 	switch s.Type {
