@@ -39,29 +39,33 @@ func JSON[T any](opts ...JSONOption) Serde[T] {
 			o(&s.opts)
 		}
 	}
-	t := reflect.TypeFor[T]()
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
-		s.nilable = true
-	default:
-		s.nilable = reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
-	}
+	s.nilable = nilable(reflect.TypeFor[T]())
 	s.values.New = func() any { return new(T) }
-	s.encoders.New = func() any {
-		w := &appendWriter{}
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		return &jsonEncoder{w: w, enc: e}
-	}
 	return s
 }
 
-type jsonSerde[T any] struct {
-	opts     jsonOptions
-	nilable  bool
-	values   sync.Pool // *T
-	encoders sync.Pool // *jsonEncoder
+// nilable tells that a type has a value for null.
+func nilable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
+		return true
+	default:
+		return reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
+	}
 }
+
+type jsonSerde[T any] struct {
+	opts    jsonOptions
+	nilable bool
+	values  sync.Pool // *T
+}
+
+var jsonEncoders = sync.Pool{New: func() any {
+	w := &appendWriter{}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return &jsonEncoder{w: w, enc: e}
+}}
 
 type jsonEncoder struct {
 	w   *appendWriter
@@ -78,14 +82,23 @@ func (w *appendWriter) Write(p []byte) (int, error) {
 func (s *jsonSerde[T]) Append(_ context.Context, dst []byte, _ pipeline.Slot, v T) ([]byte, error) {
 	p, _ := s.values.Get().(*T)
 	*p = v
-	e, _ := s.encoders.Get().(*jsonEncoder)
-	e.w.buf = dst
-	err := e.enc.Encode(p)
-	dst, e.w.buf = e.w.buf, nil
-	s.encoders.Put(e)
+	out, err := appendJSON(dst, p)
 	s.release(p)
 	if err != nil {
 		return nil, &EncodeError{Format: "json", Detail: fmt.Sprintf("%T cannot be expressed (%T)", v, err), Cause: err}
+	}
+	return out, nil
+}
+
+// appendJSON appends what v points to.
+func appendJSON(dst []byte, v any) ([]byte, error) {
+	e, _ := jsonEncoders.Get().(*jsonEncoder)
+	e.w.buf = dst
+	err := e.enc.Encode(v)
+	dst, e.w.buf = e.w.buf, nil
+	jsonEncoders.Put(e)
+	if err != nil {
+		return nil, err
 	}
 	return dst[:len(dst)-1], nil // Encode ends its value with a newline
 }

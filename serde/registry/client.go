@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	return c, nil
 }
+
+// URLs returns the registry's base URLs, without credentials.
+func (c *Client) URLs() []string { return slices.Clone(c.cfg.URLs) }
 
 // SchemaByID returns the schema with the id, with those it refers to. A hit in
 // the cache takes no lock. The error for an unknown id wraps [ErrNotFound] and is
