@@ -103,9 +103,10 @@ func (f *avroFormat) compileSchema() error {
 
 func (f *avroFormat) record() string { return f.name }
 
-func (f *avroFormat) head() []byte { return nil }
-
-func (f *avroFormat) encoder(s registry.Schema) (encodeFunc, error) { return f.codec.Encoder(s) }
+func (f *avroFormat) encoder(s registry.Schema) ([]byte, encodeFunc, error) {
+	encode, err := f.codec.Encoder(s)
+	return nil, encode, err
+}
 
 func (f *avroFormat) decoder(writer registry.Schema) (decodeFunc, error) {
 	reader := f.schema

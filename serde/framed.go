@@ -21,12 +21,11 @@ type format interface {
 	// record is the full name of the own schema's record or message, if it has one.
 	record() string
 	// encoder compiles writing with a schema: the own one, or one of the registry's.
-	encoder(s registry.Schema) (encodeFunc, error)
+	// Head is what stands between the id and the body.
+	encoder(s registry.Schema) (head []byte, encode encodeFunc, err error)
 	// decoder compiles reading what was written with a schema into what the own one
 	// describes. The error means that this is impossible, for every record.
 	decoder(writer registry.Schema) (decodeFunc, error)
-	// head is what stands between the id and the body.
-	head() []byte
 	// detail describes an error of what it compiled without the values that it may
 	// quote.
 	detail(err error) string
@@ -208,10 +207,11 @@ func (s *framed[T]) target(ctx context.Context, at pipeline.Slot) (*target, erro
 		} else {
 			t.head = prefix(uint32(schema.ID))
 		}
-		t.head = append(t.head, s.format.head()...)
-		if t.encode, err = s.format.encoder(schema.Schema); err != nil {
+		head, encode, err := s.format.encoder(schema.Schema)
+		if err != nil {
 			return nil, pipeline.Fatal(fmt.Errorf("encode %s: schema id %d of subject %q: %w", s.name, schema.ID, subject, err))
 		}
+		t.head, t.encode = append(t.head, head...), encode
 		return t, nil
 	})
 }

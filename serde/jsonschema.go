@@ -214,14 +214,12 @@ func propertyNames(into map[string]bool, s registry.Schema) {
 
 func (f *jsonFormat) record() string { return f.title }
 
-func (f *jsonFormat) head() []byte { return nil }
-
-func (f *jsonFormat) encoder(s registry.Schema) (encodeFunc, error) {
+func (f *jsonFormat) encoder(s registry.Schema) ([]byte, encodeFunc, error) {
 	schema, err := compileJSONSchema(s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return func(dst []byte, v any) ([]byte, error) {
+	return nil, func(dst []byte, v any) ([]byte, error) {
 		out, err := appendJSON(dst, v)
 		if err != nil || f.trustWrites {
 			return out, err

@@ -15,18 +15,18 @@ const DefaultMaxSchemas = 1000
 type Option func(*options)
 
 type options struct {
-	schema                  string
-	given                   bool
-	references              []registry.Reference
-	subject                 SubjectName
-	find                    find
-	id                      int
-	check                   bool
-	inHeader                bool
-	maxSchemas              int
-	codec                   AvroCodec
-	trustWrites, trustReads bool
-	foreign                 []ownedOption
+	schema                                         string
+	given                                          bool
+	references                                     []registry.Reference
+	subject                                        SubjectName
+	find                                           find
+	id                                             int
+	check                                          bool
+	inHeader                                       bool
+	maxSchemas                                     int
+	codec                                          AvroCodec
+	trustWrites, trustReads, descriptor, nilIsNull bool
+	foreign                                        []ownedOption
 }
 
 // find says how a writer comes by its schema's id.
