@@ -40,8 +40,8 @@ func TestBars(t *testing.T) {
 
 		"franz:request:1.1": {Measured: 1.1, Holds: true},
 		"franz:request:1.2": {Measured: 1.1},
-		"java:cpu:5":       {}, // not measured
-		"java:rate:0.1":    {},
+		"java:cpu:5":        {}, // not measured
+		"java:rate:0.1":     {},
 	} {
 		b, err := parseBar(text)
 		if err != nil {

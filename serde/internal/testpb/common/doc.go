@@ -1,0 +1,2 @@
+// Package common holds a message that another package imports.
+package common
