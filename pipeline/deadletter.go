@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +46,9 @@ func (m *deadLetterMeter) letter(topic string, r *Raw, se *StageError, maxRecord
 		Topic: topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: r.Origin,
 		Headers: deadLetterHeaders(r, se),
 	}
+	if err := m.show(&o); err != nil {
+		return o, &StageError{Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin, Err: err}
+	}
 	if size := o.Size(); maxRecord > 0 && size > maxRecord {
 		return o, &StageError{
 			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
@@ -59,6 +63,18 @@ func (m *deadLetterMeter) letter(topic string, r *Raw, se *StageError, maxRecord
 	}
 	m.count(se.Stage)
 	return o, nil
+}
+
+// show has the sink's interceptors see a dead letter.
+func (m *deadLetterMeter) show(o *Output) error {
+	if m.intercept == nil {
+		return nil
+	}
+	out := NewOutgoing(o.Key, o.Value, nil)
+	out.Topic, out.Headers, out.Timestamp, out.topics = o.Topic, slices.Clip(o.Headers), o.Timestamp, []string{o.Topic}
+	m.intercept(out)
+	o.Headers, o.Timestamp = out.Headers, out.Timestamp
+	return out.Check()
 }
 
 func deadLetterHeaders(r *Raw, se *StageError) Headers {
@@ -85,18 +101,19 @@ func clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "\uFFFD")
 }
 
-// deadLetterMeter counts the dead letters of one run, by stage and against the
-// limit per minute. All tasks of the run share it.
+// deadLetterMeter makes the dead letters of one run and counts them, by stage and
+// against the limit per minute. All tasks of the run share it.
 type deadLetterMeter struct {
-	limit int
+	limit     int
+	intercept func(*Outgoing) // or nil
 
 	mu      sync.Mutex
 	recent  []time.Time // at most limit of them, oldest first
 	byStage map[string]int64
 }
 
-func newDeadLetterMeter(limit int) *deadLetterMeter {
-	return &deadLetterMeter{limit: limit, byStage: map[string]int64{}}
+func newDeadLetterMeter(limit int, intercept func(*Outgoing)) *deadLetterMeter {
+	return &deadLetterMeter{limit: limit, intercept: intercept, byStage: map[string]int64{}}
 }
 
 func (m *deadLetterMeter) allow(now time.Time) bool {

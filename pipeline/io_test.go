@@ -114,7 +114,7 @@ func TestOutput(t *testing.T) {
 	if out.Partitioner == nil || out.Partitioner.Partition("out", nil, nil, 4) != 1 {
 		t.Error("the output lost its partitioner")
 	}
-	if got := headerTexts(out.Headers); !slices.Equal(got, []string{"h=1", "encoded=", "h=2", "i="}) {
+	if got := headerTexts(out.Headers); !slices.Equal(got, []string{"h=1", "h=2", "i=", "encoded="}) {
 		t.Errorf("headers %q", got)
 	}
 	for _, o := range task.Outputs() {

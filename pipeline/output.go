@@ -89,11 +89,28 @@ func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), 
 	// it are handed over while it waits.
 	var topic string
 	var headers Headers
+	var out *Outgoing // nil if nobody wants to see it
+	if t.intercept != nil {
+		out = &Outgoing{unbox: unbox[T]}
+	}
 	encode := Guard(sc, func(ctx context.Context, r *Record[T]) (value []byte, err error) {
-		if topic, err = topicOf(r); err != nil {
-			return nil, err
+		if out == nil || !out.shown { // else it is tried again
+			if topic, err = topicOf(r); err != nil {
+				return nil, err
+			}
+			headers = r.Headers
+			if len(added) > 0 {
+				headers = slices.Concat(headers, added)
+			}
+			if out != nil {
+				if err = show(t, out, r, topic, headers); err != nil {
+					return nil, err
+				}
+			}
 		}
-		headers = r.Headers
+		if out != nil {
+			topic, headers = out.Topic, out.Headers
+		}
 		if isViewer {
 			return viewer.View(r.Value), nil
 		}
@@ -105,18 +122,22 @@ func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), 
 		return t.arena.close(dst, enc), nil
 	})
 	return func(ctx context.Context, r *Record[T]) error {
+		at := r.Timestamp
+		if out != nil {
+			out.shown = false
+		}
 		value, err := encode(ctx, r)
 		if err != nil {
 			return err
 		}
-		if len(added) > 0 {
-			headers = slices.Concat(headers, added)
+		if out != nil {
+			at = out.Timestamp
 		}
 		if size := recordSize(r.Key, value, headers); size > t.maxRecord {
 			return sc.Failf("%w: %d bytes for topic %q, more than MaxRequestSize (%d)", ErrTooLarge, size, topic, t.maxRecord)
 		}
 		o := t.reserve()
-		o.Topic, o.Key, o.Value, o.Headers, o.Timestamp, o.Origin = topic, r.Key, value, headers, r.Timestamp, r.Origin
+		o.Topic, o.Key, o.Value, o.Headers, o.Timestamp, o.Origin = topic, r.Key, value, headers, at, r.Origin
 		o.Partitioner = part
 		return nil
 	}

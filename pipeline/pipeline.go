@@ -118,7 +118,7 @@ func PartitionBy(p Partitioner) StageOption {
 }
 
 // AddHeader appends a header to every record of an output, after those that it
-// has already.
+// has already; interceptors and the serde come after it.
 func AddHeader(key string, value []byte) StageOption {
 	return stageOptionFunc(func(c *stageConfig) { c.headers = append(c.headers, Header{key, value}) })
 }

@@ -133,7 +133,7 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 	r := &run{p: p, source: source, sink: sink, cfg: cfg, spec: Spec{
 		Pipeline: p.name, Guarantee: cfg.guarantee, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs(),
 	}}
-	maxRecord, err := r.open(stopCtx)
+	terms, err := r.open(stopCtx)
 	defer r.close()
 	if err != nil {
 		return r.outcome(ctx, err)
@@ -142,9 +142,9 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 		return r.outcome(ctx, err)
 	}
 
-	w := newWorker(p, source, sink, cfg)
+	w := newWorker(p, source, sink, terms, cfg)
 	r.w = w
-	w.stopCtx, w.stopCause, w.hard, w.maxRecord = stopCtx, stop, hard, maxRecord
+	w.stopCtx, w.stopCause, w.hard = stopCtx, stop, hard
 	done := make(chan error, 1)
 	go func() { done <- r.work(stopCtx, w) }()
 
@@ -174,37 +174,37 @@ type run struct {
 	w      *Worker
 }
 
-// open opens both ends and checks what they can promise together.
-func (r *run) open(ctx context.Context) (maxRecord int, err error) {
+// open opens both ends, checks what they can promise together, and returns the
+// sink's terms.
+func (r *run) open(ctx context.Context) (to Terms, err error) {
 	if _, ok := r.sink.(TransactionalSink); r.cfg.guarantee == ExactlyOnce && !ok {
-		return 0, fmt.Errorf("pipeline %q: %w: exactly once needs a sink with transactions, %T has none; use pipeline.Require(pipeline.AtLeastOnce)", r.p.name, ErrGuarantee, r.sink)
+		return Terms{}, fmt.Errorf("pipeline %q: %w: exactly once needs a sink with transactions, %T has none; use pipeline.Require(pipeline.AtLeastOnce)", r.p.name, ErrGuarantee, r.sink)
 	}
 	if _, ok := r.source.(TableSource); len(r.p.tables) > 0 && !ok {
-		return 0, fmt.Errorf("pipeline %q: %w: %T cannot read tables", r.p.name, ErrInvalid, r.source)
+		return Terms{}, fmt.Errorf("pipeline %q: %w: %T cannot read tables", r.p.name, ErrInvalid, r.source)
 	}
 	r.opened = append(r.opened, r.source.Close)
 	from, err := r.source.Open(ctx, r.spec)
 	if err != nil {
-		return 0, fmt.Errorf("pipeline %q: source: %w", r.p.name, err)
+		return Terms{}, fmt.Errorf("pipeline %q: source: %w", r.p.name, err)
 	}
 	r.opened = append(r.opened, r.sink.Close)
-	to, err := r.sink.Open(ctx, r.spec)
-	if err != nil {
-		return 0, fmt.Errorf("pipeline %q: sink: %w", r.p.name, err)
+	if to, err = r.sink.Open(ctx, r.spec); err != nil {
+		return Terms{}, fmt.Errorf("pipeline %q: sink: %w", r.p.name, err)
 	}
 	if r.cfg.guarantee == ExactlyOnce {
 		switch {
 		case from.Guarantee != ExactlyOnce || to.Guarantee != ExactlyOnce:
-			return 0, fmt.Errorf("pipeline %q: %w: the source gives %v, the sink %v", r.p.name, ErrGuarantee, from.Guarantee, to.Guarantee)
+			return Terms{}, fmt.Errorf("pipeline %q: %w: the source gives %v, the sink %v", r.p.name, ErrGuarantee, from.Guarantee, to.Guarantee)
 		case from.Cluster != to.Cluster:
-			return 0, fmt.Errorf("pipeline %q: %w: a transaction covers one cluster, the source reads %q and the sink writes %q", r.p.name, ErrGuarantee, from.Cluster, to.Cluster)
+			return Terms{}, fmt.Errorf("pipeline %q: %w: a transaction covers one cluster, the source reads %q and the sink writes %q", r.p.name, ErrGuarantee, from.Cluster, to.Cluster)
 		}
 	}
 	r.cfg.limits = Limits{
 		Transaction: shorter(from.Limits.Transaction, to.Limits.Transaction),
 		Rebalance:   shorter(from.Limits.Rebalance, to.Limits.Rebalance),
 	}
-	return to.MaxRecordSize, r.p.validate(r.cfg.limits)
+	return to, r.p.validate(r.cfg.limits)
 }
 
 func shorter(a, b time.Duration) time.Duration {

@@ -44,6 +44,12 @@ type TransactionalSink interface {
 	Abort(ctx context.Context) error
 }
 
+// InterceptorMeter is a [Sink] that counts what fails in its interceptors.
+type InterceptorMeter interface {
+	// InterceptorFailures is called from any goroutine.
+	InterceptorFailures() int64
+}
+
 // Verdict is what a [SinkError] means for the transaction.
 type Verdict uint8
 

@@ -34,6 +34,12 @@ type Terms struct {
 	Limits Limits
 	// MaxRecordSize bounds one output in bytes, uncompressed; 0 sets no bound.
 	MaxRecordSize int
+	// Intercept, of a sink, if not nil, is shown every output before its value is
+	// encoded, and every dead letter: on the goroutine of its partition, several at
+	// once, and again when the input is replayed, whose outputs are made anew. What
+	// it leaves must pass [Outgoing.Check], or the record fails with
+	// [ErrUnknownTopic]. A panic is the output's.
+	Intercept func(*Outgoing)
 }
 
 // Spec tells a source and a sink what the pipeline needs of them.

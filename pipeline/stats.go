@@ -22,7 +22,8 @@ type Stats struct {
 	dead   *deadLetterMeter
 	tables []tableNode
 	claims func() []Partition
-	lag    TableLagger // or nil
+	lag    TableLagger      // or nil
+	failed InterceptorMeter // or nil
 }
 
 // Snapshot is the state of a [Stats] at one time. Counters count from the start
@@ -46,6 +47,8 @@ type Snapshot struct {
 	Sessions, Recoveries int64
 	// LastCommit is the time of the last commit, or zero.
 	LastCommit time.Time
+	// InterceptorFailures counts errors and panics of the sink's interceptors.
+	InterceptorFailures int64
 	// Waiting is the number of partitions whose stage waits to try again.
 	Waiting int64
 	// Partitions are the input partitions owned now.
@@ -79,7 +82,7 @@ func (s *Stats) Snapshot() Snapshot {
 		out.LastCommit = time.Unix(0, ns)
 	}
 	s.mu.Lock()
-	dead, tables, claims, lagger := s.dead, s.tables, s.claims, s.lag
+	dead, tables, claims, lagger, failed := s.dead, s.tables, s.claims, s.lag, s.failed
 	s.mu.Unlock()
 	if dead != nil {
 		dead.mu.Lock()
@@ -96,16 +99,20 @@ func (s *Stats) Snapshot() Snapshot {
 		}
 		out.Tables[t.topicName()] = TableStats{Entries: n, Bytes: bytes, Lag: lag}
 	}
+	if failed != nil {
+		out.InterceptorFailures = failed.InterceptorFailures()
+	}
 	if claims != nil {
 		out.Partitions = claims()
 	}
 	return out
 }
 
-func (s *Stats) attach(dead *deadLetterMeter, tables []tableNode, claims func() []Partition, source Source) {
+func (s *Stats) attach(dead *deadLetterMeter, tables []tableNode, claims func() []Partition, source Source, sink Sink) {
 	s.mu.Lock()
 	s.dead, s.tables, s.claims = dead, tables, claims
 	s.lag, _ = source.(TableLagger)
+	s.failed, _ = sink.(InterceptorMeter)
 	s.mu.Unlock()
 }
 

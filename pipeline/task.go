@@ -29,6 +29,8 @@ type Task struct {
 	arena   arena
 
 	maxRecord int
+	intercept func(*Outgoing)
+	outputs   []string // topics that interceptors may choose from
 	dead      *deadLetterMeter
 	onWait    func(stage string, err error)
 	onWaited  func()
@@ -46,6 +48,8 @@ type taskCounts struct {
 type TaskConfig struct {
 	// MaxRecordSize bounds one output, uncompressed, in bytes. 0 means no limit.
 	MaxRecordSize int
+	// Intercept is what [Terms] say of it.
+	Intercept func(*Outgoing)
 	// Stop, when closed, ends the waits of stages that try again.
 	Stop <-chan struct{}
 
@@ -66,13 +70,16 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 	}
 	t := &Task{
 		p: p, partition: partition, dead: cfg.dead, onWait: cfg.onWait, onWaited: cfg.onWaited, stop: cfg.Stop,
-		maxRecord: cfg.MaxRecordSize, running: -1,
+		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1,
+	}
+	if t.intercept != nil {
+		t.outputs = p.Outputs()
 	}
 	if t.maxRecord == 0 {
 		t.maxRecord = math.MaxInt
 	}
 	if t.dead == nil {
-		t.dead = newDeadLetterMeter(p.deadLetterRate)
+		t.dead = newDeadLetterMeter(p.deadLetterRate, cfg.Intercept)
 	}
 	entry := t.compile(input, map[*node]any{}).(Next[[]byte])
 	t.chain = func(ctx context.Context, r *Raw) error {

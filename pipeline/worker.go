@@ -41,6 +41,7 @@ type Worker struct {
 	owned     atomic.Pointer[[]Partition]
 	failure   atomic.Pointer[error]
 	maxRecord int
+	intercept func(*Outgoing)
 
 	mu          *gate
 	session     Session
@@ -56,9 +57,10 @@ type Worker struct {
 	side        []Output // dead letters of tables, for the next transaction
 }
 
-func newWorker(p *Pipeline, source Source, sink Sink, cfg *runConfig) *Worker {
+func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfig) *Worker {
 	w := &Worker{
-		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate),
+		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate, terms.Intercept),
+		maxRecord: terms.MaxRecordSize, intercept: terms.Intercept,
 		mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
 		sessionOver: make(chan struct{}), over: true,
 	}
@@ -68,7 +70,7 @@ func newWorker(p *Pipeline, source Source, sink Sink, cfg *runConfig) *Worker {
 		w.tx = sink.(TransactionalSink)
 		w.needInit = true
 	}
-	cfg.stats.attach(w.dead, p.tables, w.partitions, source)
+	cfg.stats.attach(w.dead, p.tables, w.partitions, source, sink)
 	return w
 }
 
@@ -137,7 +139,7 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 	c.committed.Store(start)
 	c.settledAt = start
 	task, err := w.p.Compile(part, TaskConfig{
-		MaxRecordSize: w.maxRecord, Stop: c.stop, dead: w.dead,
+		MaxRecordSize: w.maxRecord, Intercept: w.intercept, Stop: c.stop, dead: w.dead,
 		onWait: func(stage string, err error) {
 			w.cfg.stats.waiting.Add(1)
 			c.finishedWhileWaiting()

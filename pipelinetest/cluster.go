@@ -39,6 +39,9 @@ type Config struct {
 	MaxRecordSize int
 	// BatchRecords is how many records the source delivers at once. Default 256.
 	BatchRecords int
+	// Intercept, if not nil, sees and may change every output before it is encoded,
+	// as interceptors of the Kafka sink do (see pipeline.Terms).
+	Intercept func(*pipeline.Outgoing)
 }
 
 // Cluster is a broker in memory: topics, consumer groups and transactions, as far

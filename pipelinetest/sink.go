@@ -30,7 +30,7 @@ type placed struct {
 
 func (s *sink) Open(_ context.Context, spec pipeline.Spec) (pipeline.Terms, error) {
 	s.guarantee = spec.Guarantee
-	terms := pipeline.Terms{Guarantee: spec.Guarantee, Cluster: clusterID, MaxRecordSize: s.c.cfg.MaxRecordSize}
+	terms := pipeline.Terms{Guarantee: spec.Guarantee, Cluster: clusterID, MaxRecordSize: s.c.cfg.MaxRecordSize, Intercept: s.c.cfg.Intercept}
 	if spec.Guarantee == pipeline.ExactlyOnce {
 		terms.Limits.Transaction = s.c.cfg.TransactionTimeout
 	}
