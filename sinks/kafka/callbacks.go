@@ -16,10 +16,16 @@ var ErrInCallback = errors.New("a callback must not wait for other callbacks")
 // queue is bounded by pending: whatever stands there counts as pending still.
 type callbacks struct {
 	mu         sync.Mutex
-	head, tail *delivery
+	head, tail *link
 	closed     bool
 	wake       chan struct{}
 	gone       chan struct{}
+}
+
+// link is a place in the queue; of is what it is embedded in.
+type link struct {
+	next *link
+	of   interface{ tell() }
 }
 
 func newCallbacks() *callbacks {
@@ -28,16 +34,16 @@ func newCallbacks() *callbacks {
 	return c
 }
 
-// post queues a delivery. It never blocks.
-func (c *callbacks) post(d *delivery) {
+// post queues what is to be told. It never blocks.
+func (c *callbacks) post(l *link) {
 	c.mu.Lock()
 	first := c.head == nil
 	if first {
-		c.head = d
+		c.head = l
 	} else {
-		c.tail.next = d
+		c.tail.next = l
 	}
-	c.tail = d
+	c.tail = l
 	c.mu.Unlock()
 	if first {
 		c.poke()
@@ -56,21 +62,21 @@ func (c *callbacks) run() {
 	defer close(c.gone)
 	for {
 		c.mu.Lock()
-		d, closed := c.head, c.closed
+		l, closed := c.head, c.closed
 		c.head, c.tail = nil, nil
 		c.mu.Unlock()
-		if d == nil {
+		if l == nil {
 			if closed {
 				return
 			}
 			<-c.wake
 			continue
 		}
-		for d != nil {
-			next := d.next
-			d.next = nil
-			d.tell()
-			d = next
+		for l != nil {
+			next := l.next
+			l.next = nil
+			l.of.tell() // l is its own again
+			l = next
 		}
 	}
 }
@@ -78,7 +84,8 @@ func (c *callbacks) run() {
 // drain waits until everything that was posted before has been told.
 func (c *callbacks) drain(ctx context.Context) error {
 	d := &delivery{reached: make(chan struct{})}
-	c.post(d)
+	d.of = d
+	c.post(&d.link)
 	select {
 	case <-d.reached:
 		return nil
@@ -134,6 +141,7 @@ var callbacksRun = reflect.ValueOf((*callbacks).run).Pointer()
 
 // delivery is a record on its way whose outcome somebody wants to know.
 type delivery struct {
+	link
 	p         *Producer
 	topic     string
 	partition int32
@@ -146,7 +154,6 @@ type delivery struct {
 	err       error
 	latency   time.Duration
 
-	next    *delivery
 	reached chan struct{} // not a record: drain's
 	low     bool          // not a record: the buffer runs low
 }
@@ -159,7 +166,8 @@ func (d *delivery) Complete(offset int64, timestamp time.Time, err error) {
 		err = d.p.undelivered.note(d.topic, d.partition, err)
 	}
 	d.offset, d.timestamp, d.err, d.latency = offset, timestamp, err, time.Since(d.sent)
-	d.p.callbacks.post(d)
+	d.of = d
+	d.p.callbacks.post(&d.link)
 }
 
 // tell calls whoever wants to know.
@@ -179,7 +187,7 @@ func (d *delivery) tell() {
 	*d = delivery{}
 	deliveries.Put(d)
 	p.pending.give() // before the callback, which may want the place
-	p.acknowledge(r, err)
+	p.interceptors.onAcknowledgement(r, err)
 	if err != nil && letter != nil {
 		p.settings.DeadLetter(*letter, err.(*DeliveryError))
 	}

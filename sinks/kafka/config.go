@@ -108,6 +108,10 @@ type Config struct {
 	// every input partition, the ends as of this worker's start.
 	UntilEnd bool
 
+	// Interceptors see every output and dead letter, in this order, and are told what
+	// became of it; see Interceptor. Failures are in Stats. Kafka:
+	// interceptor.classes.
+	Interceptors []Interceptor
 	// Producer holds what concerns the producer.
 	Producer ProducerConfig
 
@@ -133,6 +137,7 @@ func (c Config) Validate() error {
 	}
 	bad = append(bad, c.Producer.mistakes(interval)...)
 	bad = append(bad, c.Producer.unfitForPipelines()...)
+	bad = append(bad, missingInterceptors(c.Interceptors)...)
 	if c.CommitInterval < 0 || c.CommitRecords < 0 || c.CommitBytes < 0 {
 		bad = append(bad, errors.New("the bounds of a transaction (CommitInterval, CommitRecords, CommitBytes) must not be negative"))
 	}

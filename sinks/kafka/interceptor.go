@@ -1,55 +1,59 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/leat-stream/leat/pipeline"
 )
 
-// Interceptor looks at every record of a [Producer], for metrics, tracing, auditing.
-// Both methods may be called from several goroutines at once and must not block. An
-// error or panic in one is counted, logged at most once a minute, and otherwise
-// without effect: the record is sent as if the interceptor had not been there. So an
-// interceptor is no place to validate. One that is an io.Closer is closed with the
-// producer.
+// Interceptor looks at every record of a [Producer] or of a pipeline ([Config]), for
+// metrics, tracing, auditing. Both methods may be called from several goroutines at once
+// and must not block. An error or panic in one is counted, logged at most once a minute,
+// and otherwise without effect: the record is sent as if the interceptor had not been
+// there. So an interceptor is no place to validate. One that is an io.Closer is closed
+// once, with the producer or at the end of [Run].
 type Interceptor interface {
-	// OnSend is called on the sender's goroutine, before anything is encoded or a
-	// partition is chosen. It may change what Outgoing has as fields; the changes of
-	// an OnSend that fails are undone. The Outgoing is valid until it returns.
+	// OnSend is called on the sender's goroutine, before the value is encoded or a
+	// partition is chosen. It may change what Outgoing has as fields; the changes of an
+	// OnSend that fails are undone.
+	//
+	// In a pipeline it is called by To and ToEach and for dead letters, on the
+	// goroutine of the record's partition (for a dead letter of a table, the table's),
+	// and again for every output that a replay makes anew. Outputs that are dropped
+	// because their record fails later on have been seen, too. A topic that the
+	// pipeline does not write, and another one for a dead letter, are a failure of the
+	// interceptor. What it adds counts towards MaxRequestSize.
 	OnSend(o *Outgoing) error
 	// OnAcknowledgement is told the outcome, before the record's callback, on the
 	// callbacks' goroutine; for a send that fails at once, on the sender's. In a
 	// transaction, acknowledged is not committed yet.
+	//
+	// In a pipeline it is called once for every output that is handed to the producer,
+	// on one goroutine of the run, in the order that Callback states; an output that is
+	// replayed has an outcome for each time. It is waited for with every commit, at most
+	// TransactionTimeout: slow ones delay commits, and when 262,144 outcomes wait, the
+	// pipeline. Result.Latency begins with the hand-over.
 	OnAcknowledgement(r Result, err error)
 }
 
+// TransactionInterceptor is an [Interceptor] that is also told how transactions end.
+type TransactionInterceptor interface {
+	Interceptor
+	// OnTransactionEnd is called after OnAcknowledgement for all of the transaction's
+	// records, on the same goroutine; in a pipeline it is waited for with the commit. A
+	// nil err says that it was committed, [ErrUnknownOutcome] that nobody knows, any
+	// other that nothing of it will be seen.
+	OnTransactionEnd(err error)
+}
+
 // Outgoing is a record as interceptors see it.
-type Outgoing struct {
-	Topic string
-	// Headers are shared: change them by Add, Set and Del, which copy.
-	Headers   pipeline.Headers
-	Timestamp time.Time
-
-	key, value []byte
-	object     any
-}
-
-// Key is the serialized key of a [Record]. It is nil when a [Typed] sends: its key is
-// not encoded yet. It must not be changed, and is valid until OnSend returns.
-func (o *Outgoing) Key() []byte { return o.key }
-
-// Value is what is being sent: the T of a [Typed], or the []byte of a [Record], which
-// must not be changed and is valid until OnSend returns.
-func (o *Outgoing) Value() any {
-	if o.object != nil {
-		return o.object
-	}
-	return o.value
-}
+type Outgoing = pipeline.Outgoing
 
 // InterceptorFuncs is an [Interceptor] of functions, either of which may be nil.
 type InterceptorFuncs struct {
@@ -96,6 +100,9 @@ func (i *interceptor) onSend(o *Outgoing) {
 		defer recovered(&err)
 		return i.OnSend(o)
 	}()
+	if err == nil {
+		err = o.Check()
+	}
 	if err != nil {
 		*o = before
 		i.failed("OnSend", err)
@@ -113,6 +120,25 @@ func (i *interceptor) onAcknowledgement(r Result, outcome error) {
 	}
 }
 
+func (i *interceptor) onTransactionEnd(t TransactionInterceptor, outcome error) {
+	err := func() (err error) {
+		defer recovered(&err)
+		t.OnTransactionEnd(outcome)
+		return nil
+	}()
+	if err != nil {
+		i.failed("OnTransactionEnd", err)
+	}
+}
+
+func (i *interceptor) close() (err error) {
+	defer recovered(&err)
+	if c, ok := i.Interceptor.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
 // recovered turns a panic into an error.
 func recovered(err *error) {
 	if v := recover(); v != nil {
@@ -120,30 +146,89 @@ func recovered(err *error) {
 	}
 }
 
-// intercept shows a record to the interceptors. object is what it was encoded from, or
-// will be.
-func (p *Producer) intercept(r Record, object any) Record {
-	o := &Outgoing{Topic: r.Topic, Headers: r.Headers, Timestamp: r.Timestamp, key: r.Key, value: r.Value, object: object}
-	for _, i := range p.interceptors {
-		i.onSend(o)
+// interceptors are those of one producer or sink, in order.
+type interceptors []*interceptor
+
+func newInterceptors(all []Interceptor, log *slog.Logger) (is interceptors) {
+	for _, i := range all {
+		is = append(is, &interceptor{Interceptor: i, log: log})
 	}
-	r.Topic, r.Headers, r.Timestamp = o.Topic, o.Headers, o.Timestamp
-	return r
+	return is
 }
 
-func (p *Producer) acknowledge(r Result, err error) {
-	for _, i := range p.interceptors {
+func missingInterceptors(all []Interceptor) (bad []error) {
+	for i, x := range all {
+		if x == nil {
+			bad = append(bad, fmt.Errorf("number %d of Interceptors is nil", i))
+		}
+	}
+	return bad
+}
+
+func (is interceptors) onSend(o *Outgoing) {
+	for _, i := range is {
+		i.onSend(o)
+	}
+}
+
+func (is interceptors) onAcknowledgement(r Result, err error) {
+	for _, i := range is {
 		i.onAcknowledgement(r, err)
 	}
 }
 
-func (p *Producer) closeInterceptors() (err error) {
-	for _, i := range p.interceptors {
-		if c, ok := i.Interceptor.(io.Closer); ok {
-			err = firstOf(err, c.Close())
+func (is interceptors) failures() (n int64) {
+	for _, i := range is {
+		n += i.failures.Load()
+	}
+	return n
+}
+
+func (is interceptors) close() error {
+	var bad []error
+	for _, i := range is {
+		if err := i.close(); err != nil {
+			bad = append(bad, fmt.Errorf("close interceptor %T: %w", i.Interceptor, err))
 		}
 	}
-	return err
+	return errors.Join(bad...)
+}
+
+// transactionEnd is an outcome on its way to those who want to know.
+type transactionEnd struct {
+	link
+	is  interceptors
+	err error
+}
+
+// transactionEnded tells how a transaction has ended.
+func (is interceptors) transactionEnded(c *callbacks, err error) {
+	for _, i := range is {
+		if _, ok := i.Interceptor.(TransactionInterceptor); ok {
+			e := &transactionEnd{is: is, err: err}
+			e.of = e
+			c.post(&e.link)
+			return
+		}
+	}
+}
+
+func (e *transactionEnd) tell() {
+	for _, i := range e.is {
+		if t, ok := i.Interceptor.(TransactionInterceptor); ok {
+			i.onTransactionEnd(t, e.err)
+		}
+	}
+}
+
+// intercept shows a record to the interceptors. object is what it was encoded from, or
+// will be.
+func (p *Producer) intercept(r Record, object any) Record {
+	o := pipeline.NewOutgoing(r.Key, r.Value, object)
+	o.Topic, o.Headers, o.Timestamp = r.Topic, slices.Clip(r.Headers), r.Timestamp // clipped: an append copies
+	p.interceptors.onSend(o)
+	r.Topic, r.Headers, r.Timestamp = o.Topic, o.Headers, o.Timestamp
+	return r
 }
 
 func firstOf(errs ...error) error {

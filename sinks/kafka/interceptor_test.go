@@ -180,6 +180,44 @@ func TestInterceptorsSeeTheObject(t *testing.T) {
 	same(t, "gold", keys(c.ReadAll("gold")), []string{"b"})
 }
 
+// Interceptors learn how a transaction ends, after the outcomes of its records.
+func TestInterceptorsLearnOfTransactions(t *testing.T) {
+	t.Parallel()
+	c := out(t, 1)
+	notes := &outcomes{}
+	var before []int // outcomes that had been told
+	ends := &endings{outcomes: notes, before: &before}
+	p := c.producer(kafka.ProducerSettings{TransactionalID: "t", Interceptors: []kafka.Interceptor{ends}})
+	one := func(then error) error {
+		return p.InTransaction(t.Context(), func(tx *kafka.Transaction) error {
+			noError(t, tx.Send(t.Context(), record("a", "1"), nil), "send")
+			return then
+		})
+	}
+	noError(t, one(nil), "commit")
+	wantError(t, one(errRegion), errRegion)
+	func() {
+		defer func() { _ = recover() }()
+		_ = p.InTransaction(t.Context(), func(*kafka.Transaction) error { panic("over") })
+	}()
+	noError(t, p.Close(t.Context()), "close")
+	got := notes.ends.list()
+	if len(got) != 3 || got[0] != nil || !errors.Is(got[1], kafka.ErrAborted) || !errors.Is(got[1], errRegion) || !errors.Is(got[2], kafka.ErrAborted) {
+		t.Errorf("ends %v", got)
+	}
+	same(t, "outcomes before them", before, []int{1, 2, 2})
+}
+
+type endings struct {
+	*outcomes
+	before *[]int
+}
+
+func (e *endings) OnTransactionEnd(err error) {
+	*e.before = append(*e.before, len(e.acks.list()))
+	e.outcomes.OnTransactionEnd(err)
+}
+
 type customer struct {
 	ID     string
 	Points int

@@ -64,9 +64,7 @@ func (p *Producer) metrics() Metrics {
 		InFlightRequests: s.InFlight, InFlightRecords: s.InFlightRecords, InFlightBytes: s.InFlightBytes,
 		BufferAvailable: s.BufferAvailable, BufferTotal: s.BufferTotal, Linger: s.Linger,
 	}
-	for _, i := range p.interceptors {
-		m.InterceptorFailures += i.failures.Load()
-	}
+	m.InterceptorFailures = p.interceptors.failures()
 	return m
 }
 

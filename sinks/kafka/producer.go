@@ -28,7 +28,7 @@ import (
 type Producer struct {
 	settings     ProducerSettings
 	inner        atomic.Pointer[send.Producer]
-	interceptors []*interceptor
+	interceptors interceptors
 	callbacks    *callbacks
 	pending      *pending
 	undelivered  undelivered
@@ -60,9 +60,7 @@ func NewProducer(ctx context.Context, settings ProducerSettings) (*Producer, err
 	p := &Producer{settings: s, pending: newPending(int64(s.MaxPending)), callbacks: newCallbacks()}
 	p.topics.Store(&map[string]*producerTopic{})
 	p.txn.init()
-	for _, i := range s.Interceptors {
-		p.interceptors = append(p.interceptors, &interceptor{Interceptor: i, log: s.Logger})
-	}
+	p.interceptors = newInterceptors(s.Interceptors, s.Logger)
 	p.everyDone = len(p.interceptors) > 0 || s.DeadLetter != nil
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.callbacks.close(context.WithoutCancel(ctx)))
@@ -76,7 +74,11 @@ func (p *Producer) open(ctx context.Context) error {
 	defer cancel()
 	c := p.settings.sending()
 	if p.settings.OnBufferLow != nil {
-		c.OnBufferLow = func() { p.callbacks.post(&delivery{p: p, low: true}) }
+		c.OnBufferLow = func() {
+			d := &delivery{p: p, low: true}
+			d.of = d
+			p.callbacks.post(&d.link)
+		}
 	}
 	inner, err := send.New(ctx, c)
 	if err != nil && ctx.Err() != nil {
@@ -136,7 +138,7 @@ func (p *Producer) enqueue(ctx context.Context, r *Record, done Callback) error 
 func (p *Producer) refused(topic string, partition int32, err error, began time.Time) error {
 	e := newDeliveryError(topic, partition, err)
 	if len(p.interceptors) > 0 && !began.IsZero() {
-		p.acknowledge(Result{Topic: topic, Partition: partition, Offset: -1, Latency: time.Since(began)}, e)
+		p.interceptors.onAcknowledgement(Result{Topic: topic, Partition: partition, Offset: -1, Latency: time.Since(began)}, e)
 	}
 	return e
 }
@@ -295,7 +297,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	if p.callbacks.close(ctx) != nil {
 		err = firstOf(err, closeSoon(ctx, p.callbacks.close))
 	}
-	return errors.Join(firstOf(flushed, err), p.undelivered.take(), p.closeInterceptors())
+	return errors.Join(firstOf(flushed, err), p.undelivered.take(), p.interceptors.close())
 }
 
 // closeSoon gives an end some time, also when ctx has ended: what is given up comes

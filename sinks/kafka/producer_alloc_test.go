@@ -44,6 +44,29 @@ func TestSendDoesNotAllocate(t *testing.T) {
 	noError(t, p.Flush(ctx), "flush")
 }
 
+// Interceptors cost a pipeline's sink no allocation for each record either.
+func TestSinkDoesNotAllocatePerRecord(t *testing.T) {
+	c := out(t, 1)
+	const n = 1000
+	outputs := make([]pipeline.Output, n)
+	for i := range outputs {
+		outputs[i] = pipeline.Output{Topic: "out", Key: []byte("0123456789"), Value: make([]byte, 100), Headers: pipeline.Headers{kafka.SourceHeader("mill")}}
+	}
+	for name, interceptors := range map[string][]kafka.Interceptor{"none": nil, "one": {kafka.InterceptorFuncs{}}} {
+		cfg := c.config()
+		cfg.Interceptors = interceptors
+		cfg.Producer = kafka.ProducerConfig{BatchSize: 16 << 20, BufferMemory: 64 << 20, Linger: time.Minute} // nothing is sent meanwhile
+		s := kafka.NewSink(cfg)
+		_, err := s.Open(t.Context(), pipeline.Spec{Guarantee: pipeline.AtLeastOnce, Outputs: []string{"out"}})
+		noError(t, err, "open")
+		if got := testing.AllocsPerRun(20, func() { noError(t, s.Send(t.Context(), outputs), "send") }); got > n/50 {
+			t.Errorf("%s: %v allocations for %d records", name, got, n)
+		}
+		noError(t, s.Flush(t.Context()), "flush")
+		noError(t, s.Close(), "close")
+	}
+}
+
 func BenchmarkProducerSend(b *testing.B) {
 	c := out(b, 1)
 	for _, bb := range []struct {

@@ -86,11 +86,7 @@ func (s ProducerSettings) Validate() error {
 	if s.MaxPending < 0 || s.MaxHeaders < 0 || s.MaxHeaderBytes < 0 {
 		bad = append(bad, errors.New("MaxPending, MaxHeaders and MaxHeaderBytes must not be negative"))
 	}
-	for i, x := range s.Interceptors {
-		if x == nil {
-			bad = append(bad, fmt.Errorf("number %d of Interceptors is nil", i))
-		}
-	}
+	bad = append(bad, missingInterceptors(s.Interceptors)...)
 	if err := errors.Join(bad...); err != nil {
 		return fmt.Errorf("%w: kafka.ProducerSettings:\n%w", pipeline.ErrInvalid, err)
 	}

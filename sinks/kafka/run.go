@@ -28,5 +28,10 @@ func Run(ctx context.Context, p *pipeline.Pipeline, cfg Config) error {
 	if cfg.StopTimeout > 0 {
 		opts = append(opts, pipeline.StopWithin(cfg.StopTimeout))
 	}
-	return pipeline.Run(ctx, p, kafkasource.New(cfg.source()), NewSink(cfg), opts...)
+	sink := NewSink(cfg)
+	err := pipeline.Run(ctx, p, kafkasource.New(cfg.source()), sink, opts...)
+	if closing := sink.closeInterceptors(); closing != nil { // a run that failed early has not closed its sink
+		cfg.logger().Warn("close", "pipeline", p.Name(), "error", closing)
+	}
+	return err
 }

@@ -66,8 +66,7 @@ func (o *outcome) Complete(_ int64, _ time.Time, err error) {
 	}
 }
 
-func (s *sender) send(ctx context.Context, o *pipeline.Output, partition int32, done *outcome, headers []send.Header) error {
-	*done = outcome{s, o.Origin, o.Topic}
+func (s *sender) send(ctx context.Context, o *pipeline.Output, partition int32, done send.Completion, headers []send.Header) error {
 	r := send.Record{
 		Topic: o.Topic, Partition: partition, Key: o.Key, Value: o.Value, Headers: headers, Timestamp: o.Timestamp, Done: done,
 	}

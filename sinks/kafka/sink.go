@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,10 +28,17 @@ type Sink struct {
 	topics atomic.Pointer[map[string]*topic]
 
 	sender *sender
+
+	interceptors interceptors
+	acks         *acknowledger // nil without interceptors
+	inTxn        bool          // a transaction is open, for those who want to know its end
+	closed       sync.Once     // the interceptors are
 }
 
 // NewSink returns a sink. It connects when it is opened.
-func NewSink(cfg Config) *Sink { return &Sink{cfg: cfg} }
+func NewSink(cfg Config) *Sink {
+	return &Sink{cfg: cfg, interceptors: newInterceptors(cfg.Interceptors, cfg.logger())}
+}
 
 // topic is what the sink knows of an output topic.
 type topic struct {
@@ -55,6 +63,10 @@ func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, er
 	}
 	s.remember(counts)
 	terms := pipeline.Terms{Guarantee: spec.Guarantee, Cluster: client.ID(), MaxRecordSize: s.producer.MaxRequestSize}
+	if len(s.interceptors) > 0 {
+		terms.Intercept = s.interceptors.onSend
+		s.acks = newAcknowledger(s.interceptors)
+	}
 	if spec.Guarantee == pipeline.ExactlyOnce {
 		terms.Limits.Transaction = s.producer.TransactionTimeout
 		s.txnID = transactionalID(s.cfg, spec.Pipeline)
@@ -130,7 +142,7 @@ func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
 	if err != nil {
 		return &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: err}
 	}
-	done := make([]outcome, len(outputs))
+	told := s.outcomes(len(outputs))
 	var headers []send.Header
 	for i := range outputs {
 		o := &outputs[i]
@@ -138,31 +150,45 @@ func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
 		if t == nil {
 			return pipeline.Fatal(fmt.Errorf("%w: %q", pipeline.ErrMissingTopic, o.Topic))
 		}
-		part, err := t.partition(o)
-		if err != nil {
-			return &pipeline.SinkError{
-				Op: "partition", Verdict: pipeline.Abortable, Err: err,
-				Rejected: []pipeline.Rejection{{Origin: o.Origin, Topic: o.Topic, Err: err}},
-			}
-		}
 		headers = headers[:0]
 		for _, h := range o.Headers {
 			headers = append(headers, send.Header(h))
 		}
-		if err := s.sender.send(ctx, o, part, &done[i], headers); err != nil {
-			se := &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: err}
-			if errors.Is(err, send.ErrTooLarge) || errors.Is(err, send.ErrTimestamp) { // the record's own fault
-				se.Rejected = []pipeline.Rejection{{Origin: o.Origin, Topic: o.Topic, Err: err}}
-			}
-			return se
+		part, err := t.partition(o)
+		if err != nil {
+			part = noPartition
+		}
+		done := told.of(i, s.sender, o, part)
+		if err == nil {
+			err = told.expect(ctx, i, s.producer.MaxBlock)
+		}
+		if err == nil {
+			err = s.sender.send(ctx, o, part, done, headers)
+		}
+		if err != nil {
+			told.refuse(i, err)
+			return notTaken(o, err)
 		}
 	}
 	return nil
 }
 
+// notTaken says what it means that the producer has not taken an output.
+func notTaken(o *pipeline.Output, err error) error {
+	se := &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: err}
+	if errors.Is(err, ErrPartition) {
+		se.Op = "partition"
+	}
+	if errors.Is(err, ErrPartition) || errors.Is(err, send.ErrTooLarge) || errors.Is(err, send.ErrTimestamp) { // the record's own fault
+		se.Rejected = []pipeline.Rejection{{Origin: o.Origin, Topic: o.Topic, Err: err}}
+	}
+	return se
+}
+
 // Flush waits for the acknowledgement of everything sent, and reports the first
 // record that was not.
 func (s *Sink) Flush(ctx context.Context) error {
+	defer s.settle(ctx)
 	if err := s.sender.p.Flush(ctx); err != nil {
 		return s.sender.verdict("flush", err)
 	}
@@ -192,7 +218,9 @@ func (s *Sink) Begin(ctx context.Context) error {
 	s.sender.forget()
 	ctx, cancel := s.sender.limited(ctx)
 	defer cancel()
-	return s.sender.verdict("begin", s.sender.p.Begin(ctx))
+	err := s.sender.p.Begin(ctx)
+	s.inTxn = err == nil
+	return s.sender.verdict("begin", err)
 }
 
 // SendOffsets adds positions to the transaction.
@@ -204,16 +232,23 @@ func (s *Sink) SendOffsets(ctx context.Context, offsets []pipeline.Offset, group
 
 // Commit flushes and commits.
 func (s *Sink) Commit(ctx context.Context) error {
+	defer s.settle(ctx)
 	ctx, cancel := s.sender.limited(ctx)
 	defer cancel()
-	return s.sender.verdict("commit", s.sender.p.Commit(ctx))
+	err := s.sender.p.Commit(ctx)
+	if !errors.Is(err, send.ErrAbortable) { // else it is aborted next
+		s.ended(err)
+	}
+	return s.sender.verdict("commit", err)
 }
 
 // Abort discards the transaction.
 func (s *Sink) Abort(ctx context.Context) error {
+	defer s.settle(ctx)
 	ctx, cancel := s.sender.limited(ctx)
 	defer cancel()
 	err := s.sender.p.Abort(ctx)
+	s.ended(ErrAborted) // also if that fails: nothing of it becomes visible
 	s.sender.forget()
 	return s.sender.verdict("abort", err)
 }
@@ -231,13 +266,27 @@ func (s *Sink) giveUp() {
 		s.log.Warn("producer does not close", "error", err)
 	}
 	s.sender = nil
+	s.ended(ErrAborted) // what is open will never be committed
 }
 
-// Close releases the connections.
+// Close releases the connections and closes the interceptors.
 func (s *Sink) Close() error {
 	s.giveUp()
-	if s.client == nil {
-		return nil
+	var err error
+	if s.acks != nil {
+		err = s.acks.close()
 	}
-	return s.client.Close()
+	err = errors.Join(err, s.closeInterceptors())
+	if s.client != nil {
+		err = errors.Join(err, s.client.Close())
+	}
+	return err
 }
+
+func (s *Sink) closeInterceptors() (err error) {
+	s.closed.Do(func() { err = s.interceptors.close() })
+	return err
+}
+
+// InterceptorFailures implements pipeline.InterceptorMeter.
+func (s *Sink) InterceptorFailures() int64 { return s.interceptors.failures() }

@@ -148,8 +148,10 @@ func (p *Producer) InTransaction(ctx context.Context, f func(*Transaction) error
 	if err := p.begin(ctx); err != nil {
 		return p.verdict(ctx, "begin", err)
 	}
+	defer func() { p.interceptors.transactionEnded(p.callbacks, transactionOutcome(err)) }()
 	tx := &Transaction{p: p}
 	returned := false
+	err = ErrAborted // if f panics
 	defer func() {
 		if !returned { // a panic
 			tx.end()
@@ -167,6 +169,15 @@ func (p *Producer) InTransaction(ctx context.Context, f func(*Transaction) error
 		}
 	}
 	return err
+}
+
+// transactionOutcome is what interceptors are told of the error of InTransaction.
+func transactionOutcome(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrAborted):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrAborted, err)
 }
 
 func (p *Producer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
