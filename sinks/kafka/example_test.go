@@ -48,6 +48,49 @@ func ExampleRun() {
 	// committed: 3 error: <nil>
 }
 
+// lengthAudit is an interceptor: it sees what a pipeline sends, as the value that it is,
+// and hears where each record was written and how transactions end.
+type lengthAudit struct{}
+
+func (lengthAudit) OnSend(o *kafka.Outgoing) error {
+	o.Headers = o.Headers.Set("length", fmt.Append(nil, len(o.Value().(string))))
+	return nil
+}
+
+func (lengthAudit) OnAcknowledgement(r kafka.Result, err error) {
+	fmt.Println("offset", r.Offset, "of", r.Topic, "error:", err)
+}
+
+func (lengthAudit) OnTransactionEnd(err error) { fmt.Println("transaction error:", err) }
+
+// Interceptors of a pipeline: shipped ones, and one of its own.
+func ExampleConfig_interceptors() {
+	cluster, err := embedded.Start(embedded.Config{Topics: []embedded.Topic{{Name: "words", Partitions: 1}, {Name: "copies", Partitions: 1}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer cluster.Close()
+	if err := write(cluster.Brokers(), "words", "mill"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	p := pipeline.New("copies")
+	pipeline.To(pipeline.From(p, "words", serde.String()), "copies", serde.String())
+
+	var latency kafka.LatencyHistogram
+	var stats pipeline.Stats
+	err = kafka.Run(context.Background(), p, kafka.Config{
+		Brokers: cluster.Brokers(), UntilEnd: true, Stats: &stats, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Interceptors: []kafka.Interceptor{kafka.StampSendTime(), lengthAudit{}, &latency},
+	})
+	fmt.Println("latencies:", latency.Count(), "failures:", stats.Snapshot().InterceptorFailures, "error:", err)
+	// Output:
+	// offset 0 of copies error: <nil>
+	// transaction error: <nil>
+	// latencies: 1 failures: 0 error: <nil>
+}
+
 func write(brokers []string, topic string, values ...string) error {
 	cfg := sarama.NewConfig()
 	cfg.Producer.Return.Successes = true

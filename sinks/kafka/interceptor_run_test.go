@@ -255,7 +255,8 @@ func TestCommitWaitsForAcknowledgements(t *testing.T) {
 			c.Await("the records", func() bool { return len(c.ReadAll("out")) == 2 }) // it is committed
 			select {
 			case err := <-done:
-				t.Errorf("it was reported while OnAcknowledgement ran: %v", err)
+				close(release)
+				t.Fatalf("it was reported while OnAcknowledgement ran: %v", err)
 			case <-time.After(50 * time.Millisecond):
 			}
 			close(release)
