@@ -13,11 +13,11 @@ import (
 var ErrPartition = errors.New("partition does not exist")
 
 // partition chooses the partition of an output: by its partitioner if it has one,
-// by the hash of its key, or, without a key, the next one in turn.
+// by the hash of its key, or, without a key, as Sticky says.
 func (t *topic) partition(o *pipeline.Output) (int32, error) {
 	p, err := choose(o.Partitioner, o.Topic, o.Key, o.Value, t.partitions)
 	if p == pipeline.AnyPartition && err == nil {
-		p = t.spread()
+		p = t.sticky.next(o.Key, o.Value, o.Headers, t.partitions)
 	}
 	return p, err
 }
@@ -51,17 +51,9 @@ func recoveredPartitioner(topic string, err *error) {
 	}
 }
 
-// stickyRun is how many records without a key go to one partition in a row, so
-// that batches fill.
-const stickyRun = 64
-
-func (t *topic) spread() int32 {
-	return int32((t.next.Add(1) - 1) / stickyRun % uint32(t.partitions))
-}
-
 // HashKey is the default partitioner: murmur2 of the key, as Java's producer
 // computes it, so that topics written by both stay co-partitioned. Records
-// without a key are spread.
+// without a key are spread as by Sticky.
 var HashKey pipeline.Partitioner = pipeline.PartitionerFunc(func(_ string, key, _ []byte, partitions int32) int32 {
 	if key == nil {
 		return pipeline.AnyPartition

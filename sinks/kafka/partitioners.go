@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 
 	"github.com/leat-stream/leat/pipeline"
@@ -47,7 +48,8 @@ func (f fixedPartition) Partition(string, []byte, []byte, int32) int32 {
 
 // Sticky ignores keys and fills one partition's batch before it goes on to the next
 // partition's: after BatchSize bytes of records, so that in the long run each
-// partition gets as many bytes, as Kafka's own sticky partitioner does (KIP-794).
+// partition gets as many bytes, as Kafka's own sticky partitioner does (KIP-794). Each
+// producer, and each run of a pipeline, begins with any partition.
 // Records without a key are partitioned in this way unless a partitioner decides
 // otherwise.
 var Sticky pipeline.Partitioner = pipeline.PartitionerFunc(func(string, []byte, []byte, int32) int32 { return pipeline.AnyPartition })
@@ -64,14 +66,37 @@ func (t *eachInTurn) Partition(_ string, _, _ []byte, partitions int32) int32 {
 	return int32((t.next.Add(1) - 1) % uint32(partitions))
 }
 
-// producerTopic is what a Producer knows of a topic.
-type producerTopic struct {
-	filled atomic.Uint64 // bytes of records without a partition of their own
-	plain  []*plain      // one for each partition
+// sticky chooses the partitions of a topic's records without a key. It begins anywhere,
+// or the first partition would get most of what many short-lived producers send.
+type sticky struct {
+	filled    atomic.Uint64 // bytes, as if from the first partition on
+	batchSize uint64
 }
 
-// sticky returns the partition for a record of so many bytes.
-func (t *producerTopic) sticky(size, batchSize int, partitions int32) int32 {
-	before := t.filled.Add(uint64(size)) - uint64(size)
-	return int32(before / uint64(batchSize) % uint64(partitions))
+func newSticky(batchSize int) *sticky {
+	s := &sticky{batchSize: uint64(batchSize)}
+	s.filled.Store(uint64(rand.Uint32()) * s.batchSize)
+	return s
+}
+
+// next returns the partition of a record.
+func (s *sticky) next(key, value []byte, headers pipeline.Headers, partitions int32) int32 {
+	size := recordOverhead + len(key) + len(value)
+	for i := range headers {
+		size += headerOverhead + len(headers[i].Key) + len(headers[i].Value)
+	}
+	before := s.filled.Add(uint64(size)) - uint64(size)
+	return int32(before / s.batchSize % uint64(partitions))
+}
+
+// What a record and a header take in a batch beside keys and values, about.
+const (
+	recordOverhead = 9
+	headerOverhead = 2
+)
+
+// producerTopic is what a Producer knows of a topic.
+type producerTopic struct {
+	sticky *sticky
+	plain  []*plain // one for each partition
 }

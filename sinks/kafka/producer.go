@@ -183,7 +183,7 @@ func (p *Producer) take(ctx context.Context, r *Record, done Callback, began tim
 		sr.Timestamp = began
 	}
 	if partition == pipeline.AnyPartition {
-		partition = t.sticky(sr.Size(), p.settings.Producer.BatchSize, n)
+		partition = t.sticky.next(r.Key, r.Value, r.Headers, n)
 	}
 	sr.Partition = partition
 	if err := p.pending.take(ctx, p.settings.Producer.MaxBlock); err != nil {
@@ -243,7 +243,7 @@ func (p *Producer) topic(name string, n int32) *producerTopic {
 	if old != nil && len(old.plain) >= int(n) {
 		return old
 	}
-	t := &producerTopic{}
+	t := &producerTopic{sticky: newSticky(p.settings.Producer.BatchSize)}
 	for i := range n {
 		t.plain = append(t.plain, &plain{p, name, i})
 	}

@@ -247,15 +247,18 @@ func ExampleToPartition() {
 	p, end := exampleProducer(nil)
 	defer end()
 	r := order("order-1")
-	for _, by := range []pipeline.Partitioner{kafka.ToPartition(3), kafka.EachInTurn(), kafka.Sticky} {
+	var at []int32
+	for _, by := range []pipeline.Partitioner{kafka.ToPartition(3), kafka.EachInTurn(), kafka.Sticky, kafka.Sticky} {
 		r.Partitioner = by
 		got, err := p.SendSync(context.Background(), r)
-		fmt.Println(got.Partition, err)
+		if err != nil {
+			fmt.Println(err)
+		}
+		at = append(at, got.Partition)
 	}
+	fmt.Println(at[:2], at[2] == at[3]) // sticky begins anywhere
 	// Output:
-	// 3 <nil>
-	// 0 <nil>
-	// 0 <nil>
+	// [3 0] true
 }
 
 // A full buffer: wait, at most MaxBlock, or be told at once.

@@ -114,18 +114,37 @@ func sameBytes(t *testing.T, what string, got, want []byte) {
 	}
 }
 
-// Records without a key are spread over the partitions, in runs.
+// Records without a key fill a batch of one partition before they go to the next, as a
+// Producer's do.
 func TestRecordsWithoutAKeyAreSpread(t *testing.T) {
 	t.Parallel()
 	c := start(t, embedded.Config{Topics: []embedded.Topic{topic("in", 1), topic("out", 3)}})
 	var all []*kgo.Record
-	for i := range 300 {
-		all = append(all, &kgo.Record{Topic: "in", Value: []byte{byte(i)}})
+	const n, size, batch = 300, 100, 1 << 10
+	for i := range n {
+		all = append(all, &kgo.Record{Topic: "in", Value: append(make([]byte, size-2), byte(i>>8), byte(i))})
 	}
 	c.Produce(all...)
-	noError(t, run(t, copying("copy"), c.config()), "run")
-	if got := len(c.Read("out")); got != 3 {
-		t.Errorf("300 records without a key went to %d of 3 partitions", got)
+	cfg := c.config()
+	cfg.Producer.BatchSize = batch
+	noError(t, run(t, copying("copy"), cfg), "run")
+	var partition [n]int32
+	for p, records := range c.Read("out") {
+		for _, r := range records {
+			partition[int(r.Value[size-2])<<8|int(r.Value[size-1])] = p
+		}
+		if len(records) < n/3-15 || len(records) > n/3+15 {
+			t.Errorf("partition %d has %d of %d records", p, len(records), n)
+		}
+	}
+	changes := 0
+	for i := 1; i < n; i++ {
+		if partition[i] != partition[i-1] {
+			changes++
+		}
+	}
+	if least, most := n*size/batch-1, n*(size+20)/batch+1; changes < least || changes > most {
+		t.Errorf("%d changes of the partition, want %d to %d: %v", changes, least, most, partition)
 	}
 }
 

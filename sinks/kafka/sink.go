@@ -43,7 +43,7 @@ func NewSink(cfg Config) *Sink {
 // topic is what the sink knows of an output topic.
 type topic struct {
 	partitions int32
-	next       atomic.Uint32 // for records without a key
+	sticky     *sticky // for records without a key
 }
 
 // Open connects with few retries and checks that the topics exist.
@@ -92,10 +92,13 @@ func (s *Sink) remember(counts map[string]int32) {
 	old := s.topics.Load()
 	m := make(map[string]*topic, len(counts))
 	for name, n := range counts {
-		m[name] = &topic{partitions: n}
+		t := &topic{partitions: n}
 		if old != nil && (*old)[name] != nil {
-			m[name].next.Store((*old)[name].next.Load())
+			t.sticky = (*old)[name].sticky
+		} else {
+			t.sticky = newSticky(s.producer.BatchSize)
 		}
+		m[name] = t
 	}
 	s.topics.Store(&m)
 }
