@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/leat-stream/leat/pipeline"
@@ -68,4 +69,19 @@ func ExampleStats() {
 	s := stats.Snapshot()
 	fmt.Println(s.Records, "records in,", s.Outputs, "out,", s.Committed, "committed")
 	// Output: 2 records in, 2 out, 2 committed
+}
+
+// A test of an interceptor needs no broker.
+func ExampleNewOutgoing() {
+	onSend := func(o *pipeline.Outgoing) error {
+		o.Headers = o.Headers.Set("length", strconv.AppendInt(nil, int64(len(o.Value().(string))), 10))
+		return nil
+	}
+	o := pipeline.NewOutgoing([]byte("key"), nil, "water")
+	fmt.Println(onSend(o))
+	length, _ := o.Headers.Get("length")
+	fmt.Printf("%s %s\n", o.Key(), length)
+	// Output:
+	// <nil>
+	// key 5
 }
