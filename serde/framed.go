@@ -47,9 +47,11 @@ type framed[T any] struct {
 	schema registry.Schema
 
 	targets  *flight.Cache[place, *target]
-	decoders *flight.Cache[writer, decodeFunc]
+	decoders *flight.Cache[uint32, decodeFunc]
+	byGUID   *flight.Cache[guid, decodeFunc] // the same, for the header form
 	// values holds *T: a pointer to an argument would make every value escape to
-	// the heap.
+	// the heap. What they refer to stays alive until their next use, or the second
+	// collection from now.
 	values sync.Pool
 }
 
@@ -73,7 +75,8 @@ var (
 func newFramed[T any](reg *registry.Client, title string, f format, opts []Option) *framed[T] {
 	s := &framed[T]{reg: reg, opts: newOptions(opts), title: title, name: strings.ToLower(title), format: f}
 	s.targets = flight.New[place, *target](registry.DefaultMaxCached, nil)
-	s.decoders = flight.New[writer, decodeFunc](s.opts.maxSchemas, nil)
+	s.decoders = flight.New[uint32, decodeFunc](s.opts.maxSchemas, nil)
+	s.byGUID = flight.New[guid, decodeFunc](s.opts.maxSchemas, nil)
 	s.values.New = func() any { return new(T) }
 	var errs []error
 	if reg == nil {
@@ -128,7 +131,7 @@ func (s *framed[T]) Append(ctx context.Context, dst []byte, at pipeline.Slot, v 
 	p, _ := s.values.Get().(*T)
 	*p = v
 	out, err := t.encode(dst, p)
-	s.release(p)
+	s.values.Put(p)
 	if err != nil {
 		return nil, &EncodeError{Format: s.name, Detail: s.format.detail(err), Cause: err}
 	}
@@ -147,7 +150,7 @@ func (s *framed[T]) Decode(ctx context.Context, at pipeline.Slot, data []byte) (
 	if kind != nil {
 		return zero, &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kind}
 	}
-	decode, ok := s.decoders.Peek(m.writer)
+	decode, ok := s.decoders.Peek(m.writer.id)
 	if !ok {
 		var err error
 		if decode, err = s.decoder(ctx, m.writer); err != nil {
@@ -155,9 +158,10 @@ func (s *framed[T]) Decode(ctx context.Context, at pipeline.Slot, data []byte) (
 		}
 	}
 	p, _ := s.values.Get().(*T)
+	*p = zero // what the last one refers to is not ours to overwrite
 	rest, err := decode(m, p)
 	v := *p
-	s.release(p)
+	s.values.Put(p)
 	switch {
 	case err != nil:
 		return zero, &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kindOf(err), Detail: s.format.detail(err), Cause: err}
@@ -175,14 +179,6 @@ func kindOf(err error) error {
 		}
 	}
 	return ErrMalformed
-}
-
-// release clears the value: what it refers to must not be kept by the pool, nor
-// overwritten by the next decode.
-func (s *framed[T]) release(p *T) {
-	var zero T
-	*p = zero
-	s.values.Put(p)
 }
 
 // target is apart from Append, since its closure would be allocated on every call.
@@ -256,7 +252,18 @@ func (s *framed[T]) found(ctx context.Context, subject string) (registry.Registe
 }
 
 func (s *framed[T]) decoder(ctx context.Context, w writer) (decodeFunc, error) {
-	return s.decoders.Get(ctx, w, func(ctx context.Context) (decodeFunc, error) {
+	if w.id != 0 {
+		return s.decoders.Get(ctx, w.id, s.compiling(w))
+	}
+	if decode, ok := s.byGUID.Peek(w.guid); ok {
+		return decode, nil
+	}
+	return s.byGUID.Get(ctx, w.guid, s.compiling(w))
+}
+
+// compiling returns what makes the decoder of a writer's schema.
+func (s *framed[T]) compiling(w writer) func(context.Context) (decodeFunc, error) {
+	return func(ctx context.Context) (decodeFunc, error) {
 		var schema registry.Schema
 		var err error
 		if w.id != 0 {
@@ -275,7 +282,7 @@ func (s *framed[T]) decoder(ctx context.Context, w writer) (decodeFunc, error) {
 			return nil, pipeline.Fatal(fmt.Errorf("decode %s (schema %s): %w: %w", s.name, w, ErrUnresolvable, err))
 		}
 		return decode, nil
-	})
+	}
 }
 
 func (w writer) String() string {
