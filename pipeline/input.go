@@ -21,19 +21,25 @@ func decoder[T any](sc *StageContext, topic string, serde Serde[T], next Next[T]
 	}
 	scratch := new(Record[T])
 	_, nullable := serde.(Nullable)
-	decode := Guard(sc, func(ctx context.Context, raw *Raw) (T, error) {
-		return serde.Decode(ctx, Slot{Topic: topic, Headers: &raw.Headers}, raw.Value)
+	pointer, isPointer := serde.(PointerDecoder[T])
+	decode := Guard(sc, func(ctx context.Context, raw *Raw) (none struct{}, err error) {
+		at := Slot{Topic: topic, Headers: &raw.Headers}
+		var zero T
+		scratch.Value = zero // the last one's is the chain's
+		if isPointer {
+			return none, pointer.DecodePointer(ctx, at, raw.Value, &scratch.Value)
+		}
+		scratch.Value, err = serde.Decode(ctx, at, raw.Value)
+		return none, err
 	})
 	return func(ctx context.Context, raw *Raw) error {
 		if raw.Value == nil && !nullable {
 			return sc.tombstone()
 		}
-		v, err := decode(ctx, raw)
-		if err != nil {
+		if _, err := decode(ctx, raw); err != nil {
 			return err
 		}
 		scratch.Key, scratch.Headers, scratch.Timestamp, scratch.Origin = raw.Key, raw.Headers, raw.Timestamp, raw.Origin
-		scratch.Value = v
 		return next(ctx, scratch)
 	}
 }

@@ -83,6 +83,7 @@ func ToEach[T any](s Stream[T], name string, topicOf func(*Record[T]) string, to
 func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), serde Serde[T]) Next[T] {
 	t, part, added := sc.task, sc.node.cfg.partitioner, sc.node.cfg.headers
 	viewer, isViewer := serde.(Viewer[T])
+	pointer, isPointer := serde.(PointerEncoder[T])
 
 	// encode leaves topic and headers to the function below, so that Guard can
 	// run it again. It must not hold a place in the task's outputs: those before
@@ -115,7 +116,13 @@ func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), 
 			return viewer.View(r.Value), nil
 		}
 		dst := t.arena.open()
-		enc, err := serde.Append(ctx, dst, Slot{Topic: topic, Headers: &headers}, r.Value)
+		var enc []byte
+		at := Slot{Topic: topic, Headers: &headers}
+		if isPointer {
+			enc, err = pointer.AppendPointer(ctx, dst, at, &r.Value)
+		} else {
+			enc, err = serde.Append(ctx, dst, at, r.Value)
+		}
 		if err != nil {
 			return nil, err
 		}

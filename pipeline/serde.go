@@ -47,6 +47,20 @@ type Viewer[T any] interface {
 	View(v T) []byte
 }
 
+// PointerEncoder is a [Serde] whose encoder works on a pointer, and would have to copy
+// the value first: an output hands it the value where it stands.
+type PointerEncoder[T any] interface {
+	// AppendPointer is Append for *v, which it must neither change nor keep.
+	AppendPointer(ctx context.Context, dst []byte, at Slot, v *T) ([]byte, error)
+}
+
+// PointerDecoder is the same for reading: an input has it decode into place.
+type PointerDecoder[T any] interface {
+	// DecodePointer is Decode into *v, which is the zero value. After an error it may
+	// be anything. It must not be kept.
+	DecodePointer(ctx context.Context, at Slot, data []byte, v *T) error
+}
+
 // Preparer is a [Serde] that can do its first look-ups before any record is
 // read: [Run] calls it once for every slot where the serde stands, so that a
 // wrong address or a missing schema stops the pipeline at its start. An error

@@ -68,8 +68,10 @@ type target struct {
 }
 
 var (
-	_ pipeline.Preparer = (*framed[int])(nil)
-	_ Validator         = (*framed[int])(nil)
+	_ pipeline.Preparer            = (*framed[int])(nil)
+	_ pipeline.PointerEncoder[int] = (*framed[int])(nil)
+	_ pipeline.PointerDecoder[int] = (*framed[int])(nil)
+	_ Validator                    = (*framed[int])(nil)
 )
 
 func newFramed[T any](reg *registry.Client, title string, f format, opts []Option) *framed[T] {
@@ -110,6 +112,15 @@ func (s *framed[T]) Prepare(ctx context.Context, at pipeline.Slot, encode bool) 
 }
 
 func (s *framed[T]) Append(ctx context.Context, dst []byte, at pipeline.Slot, v T) ([]byte, error) {
+	p, _ := s.values.Get().(*T)
+	*p = v
+	out, err := s.AppendPointer(ctx, dst, at, p)
+	s.values.Put(p)
+	return out, err
+}
+
+// AppendPointer implements [pipeline.PointerEncoder].
+func (s *framed[T]) AppendPointer(ctx context.Context, dst []byte, at pipeline.Slot, v *T) ([]byte, error) {
 	if s.err != nil {
 		return nil, pipeline.Fatal(s.err)
 	}
@@ -128,47 +139,51 @@ func (s *framed[T]) Append(ctx context.Context, dst []byte, at pipeline.Slot, v 
 	} else {
 		dst = append(dst, t.head...)
 	}
-	p, _ := s.values.Get().(*T)
-	*p = v
-	out, err := t.encode(dst, p)
-	s.values.Put(p)
+	out, err := t.encode(dst, v)
 	if err != nil {
 		return nil, &EncodeError{Format: s.name, Detail: s.format.detail(err), Cause: err}
 	}
 	return out, nil
 }
 
-func (s *framed[T]) Decode(ctx context.Context, at pipeline.Slot, data []byte) (T, error) {
+func (s *framed[T]) Decode(ctx context.Context, at pipeline.Slot, data []byte) (v T, err error) {
 	var zero T
+	p, _ := s.values.Get().(*T)
+	*p = zero // what the last one refers to is not ours to overwrite
+	if err = s.DecodePointer(ctx, at, data, p); err == nil {
+		v = *p
+	}
+	s.values.Put(p)
+	return v, err
+}
+
+// DecodePointer implements [pipeline.PointerDecoder].
+func (s *framed[T]) DecodePointer(ctx context.Context, at pipeline.Slot, data []byte, v *T) error {
 	if s.err != nil {
-		return zero, pipeline.Fatal(s.err)
+		return pipeline.Fatal(s.err)
 	}
 	if data == nil {
-		return zero, &DecodeError{Format: s.name, Kind: pipeline.ErrTombstone}
+		return &DecodeError{Format: s.name, Kind: pipeline.ErrTombstone}
 	}
 	m, kind := unframe(at, data)
 	if kind != nil {
-		return zero, &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kind}
+		return &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kind}
 	}
 	decode, ok := s.decoders.Peek(m.writer.id)
 	if !ok {
 		var err error
 		if decode, err = s.decoder(ctx, m.writer); err != nil {
-			return zero, err
+			return err
 		}
 	}
-	p, _ := s.values.Get().(*T)
-	*p = zero // what the last one refers to is not ours to overwrite
-	rest, err := decode(m, p)
-	v := *p
-	s.values.Put(p)
+	rest, err := decode(m, v)
 	switch {
 	case err != nil:
-		return zero, &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kindOf(err), Detail: s.format.detail(err), Cause: err}
+		return &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kindOf(err), Detail: s.format.detail(err), Cause: err}
 	case len(rest) > 0:
-		return zero, &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: ErrTrailing, Detail: fmt.Sprintf("%d of them", len(rest))}
+		return &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: ErrTrailing, Detail: fmt.Sprintf("%d of them", len(rest))}
 	}
-	return v, nil
+	return nil
 }
 
 // kindOf lets a format say more than that something is malformed.

@@ -20,12 +20,22 @@ func (n nullable[T]) Append(ctx context.Context, dst []byte, at pipeline.Slot, v
 	if v == nil {
 		return nil, nil
 	}
+	if p, ok := n.inner.(pipeline.PointerEncoder[T]); ok {
+		return p.AppendPointer(ctx, dst, at, v)
+	}
 	return n.inner.Append(ctx, dst, at, *v)
 }
 
 func (n nullable[T]) Decode(ctx context.Context, at pipeline.Slot, data []byte) (*T, error) {
 	if data == nil {
 		return nil, nil
+	}
+	if p, ok := n.inner.(pipeline.PointerDecoder[T]); ok {
+		v := new(T)
+		if err := p.DecodePointer(ctx, at, data, v); err != nil {
+			return nil, err
+		}
+		return v, nil
 	}
 	v, err := n.inner.Decode(ctx, at, data)
 	if err != nil {

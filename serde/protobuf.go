@@ -304,6 +304,17 @@ type messageOrNull[T proto.Message] struct{ *framed[T] }
 
 func (messageOrNull[T]) DecodesNull() {}
 
+// AppendPointer is Append: the framed one knows no null.
+func (s messageOrNull[T]) AppendPointer(ctx context.Context, dst []byte, at pipeline.Slot, v *T) ([]byte, error) {
+	return s.Append(ctx, dst, at, *v)
+}
+
+// DecodePointer is Decode, likewise.
+func (s messageOrNull[T]) DecodePointer(ctx context.Context, at pipeline.Slot, data []byte, v *T) (err error) {
+	*v, err = s.Decode(ctx, at, data)
+	return err
+}
+
 func (s messageOrNull[T]) Append(ctx context.Context, dst []byte, at pipeline.Slot, v T) ([]byte, error) {
 	if m := proto.Message(v); m == nil || !m.ProtoReflect().IsValid() {
 		return nil, nil
