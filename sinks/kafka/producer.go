@@ -206,6 +206,9 @@ func (p *Producer) take(ctx context.Context, r *Record, done Callback, began tim
 			*d = delivery{}
 			deliveries.Put(d)
 		}
+		if errors.Is(err, send.ErrTooLarge) {
+			err = fmt.Errorf("%w: %d bytes, more than MaxRequestSize (%d)", err, sr.Size(), p.settings.Producer.MaxRequestSize)
+		}
 		return partition, err
 	}
 	return partition, nil
