@@ -18,13 +18,15 @@ type accumulator struct {
 	wake   func() // tells the loop that there is something new
 	now    func() time.Time
 
+	hurried atomic.Int64 // unix ns: batches begun by then linger no longer
+
 	topics atomic.Pointer[map[string][]*partition] // replaced, never changed
 	failed atomic.Pointer[error]                   // why nothing is taken any more
 }
 
 func newAccumulator(cfg *Config, wake func()) *accumulator {
 	a := &accumulator{cfg: cfg, mem: newMemory(cfg.BufferMemory), wake: wake, now: time.Now}
-	a.mem.onLow = cfg.OnBufferLow
+	a.mem.onLow, a.mem.onWait = cfg.OnBufferLow, wake // what lingers makes room
 	a.topics.Store(&map[string][]*partition{})
 	a.rounds.init()
 	a.pool.New = func() any {
@@ -156,13 +158,14 @@ func (a *accumulator) settle(b *batch) {
 }
 
 // collect moves what is due to the machine's queue: what is sealed, and what has
-// lingered. It returns when the current batch will be due, and whether it was.
-func (pt *partition) collect(now time.Time, linger time.Duration) (due time.Time, aged bool) {
+// lingered, or was begun by hurried. It returns when the current batch will be due, and
+// whether it was.
+func (pt *partition) collect(now time.Time, linger time.Duration, hurried time.Time) (due time.Time, aged bool) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	if b := pt.current; b != nil {
 		due = b.born.Add(linger)
-		if linger <= 0 || !due.After(now) {
+		if linger <= 0 || !due.After(now) || !b.born.After(hurried) {
 			pt.sealCurrent()
 			due, aged = time.Time{}, true
 		}

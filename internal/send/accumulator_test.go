@@ -38,22 +38,22 @@ func TestSealing(t *testing.T) {
 	}
 	send(300)
 	send(300)
-	if due, _ := pt.collect(simStart, time.Second); !due.Equal(simStart.Add(time.Second)) || len(pt.queue) != 0 {
+	if due, _ := pt.collect(simStart, time.Second, time.Time{}); !due.Equal(simStart.Add(time.Second)) || len(pt.queue) != 0 {
 		t.Errorf("a batch that has not lingered: due %v, %v", due, sizes())
 	}
 	send(400) // does not fit
-	if pt.collect(simStart, time.Second); len(sizes()) != 1 || sizes()[0] != 2 {
+	if pt.collect(simStart, time.Second, time.Time{}); len(sizes()) != 1 || sizes()[0] != 2 {
 		t.Errorf("a full batch is not sealed: %v", sizes())
 	}
-	if due, aged := pt.collect(simStart.Add(time.Second), time.Second); !due.IsZero() || !aged || len(sizes()) != 2 {
+	if due, aged := pt.collect(simStart.Add(time.Second), time.Second, time.Time{}); !due.IsZero() || !aged || len(sizes()) != 2 {
 		t.Errorf("a batch that has lingered is not sealed: %v", sizes())
 	}
 	send(2000) // larger than a batch: one of its own
-	if pt.collect(simStart, time.Second); len(sizes()) != 3 || pt.queue[2].charge < 2000 {
+	if pt.collect(simStart, time.Second, time.Time{}); len(sizes()) != 3 || pt.queue[2].charge < 2000 {
 		t.Errorf("a large record has no batch of its own: %v", sizes())
 	}
 	send(1)
-	if pt.collect(simStart, 0); len(sizes()) != 4 {
+	if pt.collect(simStart, 0, time.Time{}); len(sizes()) != 4 {
 		t.Errorf("a batch that is wanted at once is not sealed: %v", sizes())
 	}
 	for _, b := range pt.queue {
@@ -125,7 +125,7 @@ func TestConcurrentAppends(t *testing.T) {
 	}()
 	next := make([]uint64, callers)
 	take := func() {
-		pt.collect(time.Time{}, 0)
+		pt.collect(time.Time{}, 0, time.Time{})
 		for _, b := range pt.queue {
 			for _, r := range decode(b) {
 				id := binary.BigEndian.Uint64(r.value)
@@ -163,7 +163,7 @@ func TestSendDoesNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(pt.ready) > 0 {
-			pt.collect(simStart, time.Hour)
+			pt.collect(simStart, time.Hour, time.Time{})
 			a.settle(pt.queue[0])
 			pt.queue = pt.queue[:0]
 		}
@@ -185,7 +185,7 @@ func TestSplitKeepsRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pt.collect(simStart, 0)
+	pt.collect(simStart, 0, time.Time{})
 	head := pt.queue[0]
 	tail, err := head.split()
 	if err != nil {

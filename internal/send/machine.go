@@ -144,12 +144,13 @@ func (m *machine) collect(now time.Time) (next time.Time) {
 // collectOlder takes over what is sealed, and what is as old as wait and may leave. It
 // reports when the next will be so old, and whether one was.
 func (m *machine) collectOlder(now time.Time, wait time.Duration) (next time.Time, aged bool) {
+	hurried := time.Unix(0, m.acc.hurried.Load())
 	for _, pt := range m.parts {
-		linger := wait
+		linger, hurried := wait, hurried
 		if !m.mayLeave(pt) { // it fills up while it has to wait
-			linger = m.cfg.DeliveryTimeout
+			linger, hurried = m.cfg.DeliveryTimeout, time.Time{}
 		}
-		due, old := pt.collect(now, linger)
+		due, old := pt.collect(now, linger, hurried)
 		next, aged = earlier(next, due), aged || old
 		if len(pt.queue) > 0 && m.tx.refuses() {
 			m.failQueue(pt, m.tx.why())

@@ -16,6 +16,7 @@ type memory struct {
 	closed  bool
 	low     bool   // since when onLow was called
 	onLow   func() // may be nil
+	onWait  func() // called when somebody begins to wait; may be nil
 }
 
 type waiter struct {
@@ -48,6 +49,9 @@ func (m *memory) take(ctx context.Context, n int64, maxBlock time.Duration) erro
 	w := &waiter{want: n, ready: make(chan struct{})}
 	m.waiters = append(m.waiters, w)
 	m.mu.Unlock()
+	if m.onWait != nil {
+		m.onWait()
+	}
 
 	timer := time.NewTimer(maxBlock)
 	defer timer.Stop()

@@ -129,6 +129,13 @@ func (p *Producer) Flush(ctx context.Context) error {
 	}
 }
 
+// Hurry has everything that was sent before it leave without lingering, as soon as it
+// may. It does not wait.
+func (p *Producer) Hurry() {
+	p.acc.hurried.Store(p.acc.now().UnixNano())
+	p.loop.poke()
+}
+
 // Begin opens a transaction. If the epoch must be raised first, it waits for it.
 func (p *Producer) Begin(ctx context.Context) error {
 	for {

@@ -121,7 +121,7 @@ func (m *machine) perish(err error) {
 	m.tx.die(err)
 	for _, pt := range m.parts {
 		pt.close(err)
-		pt.collect(time.Time{}, 0)
+		pt.collect(time.Time{}, 0, time.Time{})
 		m.failQueue(pt, err)
 		keep := pt.sent[:0]
 		for _, b := range pt.sent {

@@ -12,6 +12,7 @@ type pending struct {
 	limit   int64
 	n       atomic.Int64
 	waiting atomic.Int32
+	onWait  func() // called when somebody begins to wait; may be nil
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when there may be room
@@ -47,6 +48,9 @@ func (q *pending) take(ctx context.Context, wait time.Duration) error {
 	}
 	q.waiting.Add(1)
 	defer q.waiting.Add(-1)
+	if q.onWait != nil {
+		q.onWait()
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {

@@ -58,6 +58,7 @@ func NewProducer(ctx context.Context, settings ProducerSettings) (*Producer, err
 		return nil, err
 	}
 	p := &Producer{settings: s, pending: newPending(int64(s.MaxPending)), callbacks: newCallbacks()}
+	p.pending.onWait = func() { p.inner.Load().Hurry() } // what lingers makes room
 	p.topics.Store(&map[string]*producerTopic{})
 	p.txn.init()
 	p.interceptors = newInterceptors(s.Interceptors, s.Logger)

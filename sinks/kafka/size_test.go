@@ -1,7 +1,9 @@
 package kafka_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/sinks/kafka"
@@ -23,5 +25,29 @@ func TestTooLargeForAProducer(t *testing.T) {
 	noError(t, p.Flush(t.Context()), "flush")
 	if m := p.Metrics(); m.Pending != 0 || m.RecordsSent != 0 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// What lingers makes room when a send waits for it, in bytes and in records.
+func TestAWaitingSendEndsLingering(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]kafka.ProducerSettings{
+		"bytes":   {Producer: kafka.ProducerConfig{BatchSize: 1000, MaxRequestSize: 1000, BufferMemory: 2000}},
+		"records": {MaxPending: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := out(t, 3)
+			s.Producer.Linger = time.Hour
+			s.Producer.DeliveryTimeout = 2 * time.Hour
+			p := c.producer(s)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			for i := range 3 {
+				r := record("k", "v")
+				r.Partitioner = kafka.ToPartition(int32(i))
+				noError(t, p.Send(ctx, r, nil), "send")
+			}
+		})
 	}
 }

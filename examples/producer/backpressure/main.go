@@ -63,40 +63,48 @@ func block(ctx context.Context, brokers []string) error {
 
 // giveUp: the caller's context ends a wait before MaxBlock (60 s) does.
 func giveUp(ctx context.Context, brokers []string) error {
-	p, err := full(ctx, brokers, 0)
+	p, release, err := full(ctx, brokers, 0)
 	if err != nil {
 		return err
 	}
 	defer p.Close(ctx)
+	defer release()
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
 	err = p.Send(short, record, nil)
 	fmt.Println("give up:", errors.Is(err, context.DeadlineExceeded), kafka.ClassOf(err))
-	return p.Flush(ctx) // of what was taken
+	return nil
 }
 
 // failFast: no room is an error at once, for callers who would rather drop a record.
 func failFast(ctx context.Context, brokers []string) error {
-	p, err := full(ctx, brokers, kafka.NoWait)
+	p, release, err := full(ctx, brokers, kafka.NoWait)
 	if err != nil {
 		return err
 	}
 	defer p.Close(ctx)
+	defer release()
 	err = p.Send(ctx, record, nil)
 	fmt.Println("fail fast:", errors.Is(err, kafka.ErrBufferFull), kafka.ClassOf(err))
-	return p.Flush(ctx)
+	return nil
 }
 
-// full is a producer without room: its one record lingers.
-func full(ctx context.Context, brokers []string, maxBlock time.Duration) (*kafka.Producer, error) {
-	p, err := kafka.NewProducer(ctx, kafka.ProducerSettings{
-		Brokers: brokers, MaxPending: 1,
-		Producer: kafka.ProducerConfig{MaxBlock: maxBlock, Linger: time.Minute},
+// full is a producer without room until release is called: the callback of one record does not
+// return, nor does another one begin, and a record counts until then.
+func full(ctx context.Context, brokers []string, maxBlock time.Duration) (p *kafka.Producer, release func(), err error) {
+	p, err = kafka.NewProducer(ctx, kafka.ProducerSettings{
+		Brokers: brokers, MaxPending: 1, Producer: kafka.ProducerConfig{MaxBlock: maxBlock},
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return p, p.Send(ctx, record, nil)
+	begun, end := make(chan struct{}), make(chan struct{})
+	wait := func(kafka.Result, error) { close(begun); <-end }
+	if err := p.Send(ctx, record, wait); err != nil {
+		return nil, nil, err
+	}
+	<-begun // it has given its place up
+	return p, func() { close(end) }, p.Send(ctx, record, func(kafka.Result, error) {})
 }
 
 // alert: a hook is called when less than 20 % of the buffer is available.
