@@ -126,3 +126,22 @@ func TestBufferLowIsToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// The machine must look when somebody begins to wait: what lingers makes room.
+func TestMemoryTellsOfWaiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		woken := 0
+		cfg := Config{BufferMemory: 100}
+		m := newAccumulator(&cfg, func() { woken++ }).mem
+		if err := m.take(t.Context(), 100, time.Minute); err != nil || woken != 0 {
+			t.Fatalf("%v, woken %d times", err, woken)
+		}
+		go func() { _ = m.take(t.Context(), 1, time.Minute) }()
+		synctest.Wait()
+		if woken != 1 {
+			t.Errorf("woken %d times, want once", woken)
+		}
+		m.give(100)
+		synctest.Wait()
+	})
+}
