@@ -32,6 +32,9 @@ need() {
 	done
 }
 
+# A cluster is of size 1, 3, or "secure", which is one broker, too.
+nodes() { [[ $1 == secure ]] && echo 1 || echo "$1"; }
+
 # Data of a cluster depends on its size and its ports: both are written into it.
 kafka_dir() { printf '%s\n' "$cache/kafka-$1-$kafka_port"; }
 broker_port() { printf '%s\n' $((kafka_port + 2 * ($1 - 1))); }
@@ -57,7 +60,7 @@ alive() {
 # kafka_running SIZE: whether every broker of that cluster runs.
 kafka_running() {
 	local node dir
-	for ((node = 1; node <= $1; node++)); do
+	for ((node = 1; node <= $(nodes "$1"); node++)); do
 		dir=$(kafka_dir "$1")/node$node
 		alive "$dir/pid" "$dir/server.properties" || return 1
 	done
@@ -66,7 +69,7 @@ kafka_running() {
 # kafka_any SIZE: whether at least one broker of that cluster runs.
 kafka_any() {
 	local node dir
-	for ((node = 1; node <= $1; node++)); do
+	for ((node = 1; node <= $(nodes "$1"); node++)); do
 		dir=$(kafka_dir "$1")/node$node
 		! alive "$dir/pid" "$dir/server.properties" || return 0
 	done

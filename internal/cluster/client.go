@@ -10,6 +10,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/internal/wire"
 	"github.com/leat-stream/leat/pipeline"
 )
@@ -45,22 +46,35 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	c := &Client{
-		wire:    wire.Config{Connection: cfg.Sarama(), MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second},
+		wire:    wire.Config{Connection: cfg.Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second},
 		brokers: cfg.Brokers,
 	}
 	resp, err := c.metadata(ctx, []string{})
 	if err == nil && resp.ClusterID == nil {
 		err = errNoAnswer
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		c.id = *resp.ClusterID
 		return c, nil
-	case isAuth(err):
-		return nil, pipeline.Fatal(fmt.Errorf("brokers %s refuse us; check SASL and TLS: %w", strings.Join(cfg.Brokers, ","), err))
-	default:
-		return nil, fmt.Errorf("%w at %s; check the addresses, and TLS and SASL if the listener wants them: %w", ErrUnreachable, strings.Join(cfg.Brokers, ","), err)
 	}
+	if !isAuth(err) {
+		err = c.diagnose(ctx, err)
+	}
+	if isAuth(err) {
+		return nil, pipeline.Fatal(err)
+	}
+	return nil, fmt.Errorf("%w at %s; check the addresses, and that the brokers run: %w", ErrUnreachable, strings.Join(cfg.Brokers, ","), err)
+}
+
+// diagnose looks for what lies behind an error without a clear answer: a listener that
+// wants TLS or SASL just closes the connection of whoever comes without.
+func (c *Client) diagnose(ctx context.Context, err error) error {
+	for _, addr := range c.brokers {
+		if found := c.wire.Diagnose(ctx, addr); found != nil {
+			return found
+		}
+	}
+	return err
 }
 
 // Close releases the connections.
@@ -141,7 +155,7 @@ func (c *Client) Partitions(ctx context.Context, topics []string) (map[string]in
 			case t.Err == sarama.ErrUnknownTopicOrPartition:
 				missing = append(missing, t.Name)
 			case isAuth(t.Err):
-				return nil, pipeline.Fatal(fmt.Errorf("topic %q: %w; grant the user access to it", t.Name, t.Err))
+				return nil, pipeline.Fatal(secure.Denied(t.Err, secure.Describe, secure.Topic, t.Name))
 			case t.Err != sarama.ErrNoError && t.Err != sarama.ErrLeaderNotAvailable:
 				return nil, fmt.Errorf("topic %q: %w", t.Name, t.Err)
 			default:
@@ -198,7 +212,7 @@ func (c *Client) Offset(ctx context.Context, part pipeline.Partition, at int64) 
 		case block == nil:
 			return 0, errNoAnswer
 		case block.Err != sarama.ErrNoError:
-			return 0, block.Err
+			return 0, secure.Denied(block.Err, secure.Describe, secure.Topic, part.Topic)
 		}
 		return block.Offset, nil
 	})
@@ -255,7 +269,7 @@ func (c *Client) findCoordinator(ctx context.Context, group string) (string, err
 		case err != nil:
 			return err
 		case resp.Err != sarama.ErrNoError:
-			return resp.Err
+			return secure.Denied(resp.Err, secure.Read, secure.Group, group)
 		}
 		select {
 		case answers <- resp.Coordinator.Addr():
@@ -321,13 +335,7 @@ func isDefinite(err error) bool {
 }
 
 // isAuth tells that the cluster refuses the user.
-func isAuth(err error) bool {
-	return slices.ContainsFunc([]error{
-		sarama.ErrSASLAuthenticationFailed, sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed,
-		sarama.ErrClusterAuthorizationFailed, sarama.ErrTransactionalIDAuthorizationFailed,
-		sarama.ErrUnsupportedSASLMechanism, sarama.ErrIllegalSASLState,
-	}, func(e error) bool { return errors.Is(err, e) })
-}
+func isAuth(err error) bool { return secure.Refused(err) }
 
 // IsAuth tells that the cluster refuses the user.
 func IsAuth(err error) bool { return isAuth(err) }

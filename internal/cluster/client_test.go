@@ -18,6 +18,7 @@ import (
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -168,7 +169,7 @@ func TestMistakes(t *testing.T) {
 		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "KERBEROS"}}, 1},
 		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "OAUTHBEARER"}}, 1},
 		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "SCRAM-SHA-512", User: "u"}}, 1},
-		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "PLAIN", User: "u", Password: "p"}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}}, 0},
+		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "PLAIN", User: "u", Password: secure.SecretOf("p")}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}}, 0},
 	} {
 		if got := tt.cfg.Mistakes(); len(got) != tt.want {
 			t.Errorf("%+v: mistakes %v, want %d", tt.cfg.Brokers, got, tt.want)

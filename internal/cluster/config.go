@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/secure"
 )
 
 // Config says how to reach a cluster.
@@ -22,19 +23,15 @@ type Config struct {
 	ClientID string
 	// TLS, if not nil, encrypts every connection.
 	TLS *tls.Config
+	// AllowInsecureTLS permits TLS below version 1.2, or without a check of the
+	// broker's certificate.
+	AllowInsecureTLS bool
 	// SASL, if its mechanism is not empty, authenticates every connection.
 	SASL SASL
 }
 
 // SASL are the credentials of a connection.
-type SASL struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
-	Mechanism string
-	User      string
-	Password  string
-	// Token provides the tokens of OAUTHBEARER.
-	Token sarama.AccessTokenProvider
-}
+type SASL = secure.SASL
 
 // Mistakes returns what is wrong with the configuration.
 func (c Config) Mistakes() (bad []error) {
@@ -46,23 +43,12 @@ func (c Config) Mistakes() (bad []error) {
 			bad = append(bad, fmt.Errorf("Brokers: %q is not host:port", b))
 		}
 	}
-	switch c.SASL.Mechanism {
-	case "":
-	case sarama.SASLTypePlaintext, sarama.SASLTypeSCRAMSHA256, sarama.SASLTypeSCRAMSHA512:
-		if c.SASL.User == "" || c.SASL.Password == "" {
-			bad = append(bad, fmt.Errorf("SASL: %s needs User and Password", c.SASL.Mechanism))
-		}
-	case sarama.SASLTypeOAuth:
-		if c.SASL.Token == nil {
-			bad = append(bad, errors.New("SASL: OAUTHBEARER needs Token"))
-		}
-	default:
-		bad = append(bad, fmt.Errorf("SASL: mechanism %q is not known; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER", c.SASL.Mechanism))
-	}
-	return bad
+	bad = append(bad, secure.TLSMistakes(c.TLS, c.AllowInsecureTLS)...)
+	return append(bad, c.SASL.Mistakes(c.TLS != nil)...)
 }
 
-// Sarama returns a sarama configuration with what concerns connections set.
+// Sarama returns a sarama configuration with what concerns connections set, but for
+// SASL, which internal/wire sees to.
 func (c Config) Sarama() *sarama.Config {
 	s := sarama.NewConfig()
 	s.Version = sarama.MaxVersion // requests are lowered to what the broker offers
@@ -72,15 +58,6 @@ func (c Config) Sarama() *sarama.Config {
 	s.Net.DialTimeout = 5 * time.Second
 	if c.TLS != nil {
 		s.Net.TLS.Enable, s.Net.TLS.Config = true, c.TLS
-	}
-	if m := c.SASL.Mechanism; m != "" {
-		s.Net.SASL.Enable = true
-		s.Net.SASL.Mechanism = sarama.SASLMechanism(m)
-		s.Net.SASL.User, s.Net.SASL.Password = c.SASL.User, c.SASL.Password
-		s.Net.SASL.TokenProvider = c.SASL.Token
-		if strings.HasPrefix(m, "SCRAM-") {
-			s.Net.SASL.SCRAMClientGeneratorFunc = scramClient(m)
-		}
 	}
 	return s
 }

@@ -2,12 +2,25 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/pipeline"
 )
+
+// FindGroup finds the group's coordinator, which needs the right to see the group. It
+// tries once.
+func (c *Client) FindGroup(ctx context.Context, group string) error {
+	addr, err := c.findCoordinator(ctx, group)
+	if err != nil {
+		return fmt.Errorf("group %q: %w", group, err)
+	}
+	c.at.coordinates(group, addr)
+	return nil
+}
 
 // Committed returns the group's committed position in each partition, without
 // those of transactions that are still open; partitions without one are left out.
@@ -26,7 +39,7 @@ func (c *Client) Committed(ctx context.Context, group string, parts []pipeline.P
 			return out, nil
 		}
 		if resp.Err != sarama.ErrNoError {
-			return nil, resp.Err
+			return nil, secure.Denied(resp.Err, secure.Read, secure.Group, group)
 		}
 		for _, p := range parts {
 			block := resp.GetBlock(p.Topic, p.Partition)
@@ -34,7 +47,7 @@ func (c *Client) Committed(ctx context.Context, group string, parts []pipeline.P
 			case block == nil:
 				return nil, errNoAnswer
 			case block.Err != sarama.ErrNoError:
-				return nil, block.Err
+				return nil, secure.Denied(block.Err, secure.Read, secure.Topic, p.Topic)
 			case block.Offset >= 0:
 				out[p] = block.Offset
 			}
@@ -64,13 +77,21 @@ func (c *Client) Commit(ctx context.Context, group pipeline.GroupMetadata, offse
 		for topic, parts := range resp.Errors {
 			for p, kerr := range parts {
 				if kerr != sarama.ErrNoError {
-					return none, fmt.Errorf("%s[%d]: %w", topic, p, kerr)
+					return none, fmt.Errorf("%s[%d]: %w", topic, p, denied(kerr, group.Group, topic))
 				}
 			}
 		}
 		return none, nil
 	})
 	return err
+}
+
+// denied says which right a commit lacks.
+func denied(err error, group, topic string) error {
+	if errors.Is(err, sarama.ErrTopicAuthorizationFailed) {
+		return secure.Denied(err, secure.Read, secure.Topic, topic)
+	}
+	return secure.Denied(err, secure.Read, secure.Group, group)
 }
 
 // Leave removes a member from the group: a static one by its instance name.
@@ -85,7 +106,7 @@ func (c *Client) Leave(ctx context.Context, group pipeline.GroupMetadata) error 
 			return none, err
 		}
 		if resp.Err != sarama.ErrNoError {
-			return none, resp.Err
+			return none, denied(resp.Err, group.Group, "")
 		}
 		return none, nil
 	})
@@ -103,7 +124,7 @@ func (c *Client) Owned(ctx context.Context, group string) (owned map[pipeline.Pa
 		case len(resp.Groups) != 1:
 			return nil, errNoAnswer
 		case resp.Groups[0].Err != sarama.ErrNoError:
-			return nil, resp.Groups[0].Err
+			return nil, denied(resp.Groups[0].Err, group, "")
 		}
 		return resp.Groups[0], nil
 	})

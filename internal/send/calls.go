@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/secure"
 )
 
 // enqueue has a call made after those before it. Coordinator calls are made one at
@@ -84,6 +86,11 @@ func (m *machine) called(c *call, a answer, err error, now time.Time) {
 			m.endCall(c, answer{}, err)
 			return
 		}
+		if secure.Refused(err) && !c.patient { // this attempt was not sent
+			m.callAt = time.Time{}
+			m.endCall(c, answer{}, m.refused(c, err))
+			return
+		}
 		c.ambiguous = true
 		m.tx.tainted = true
 		c.rediscover = true
@@ -116,6 +123,15 @@ func (m *machine) callBackoff(c *call, code sarama.KError) time.Duration {
 func (m *machine) endCall(c *call, a answer, err error) {
 	m.calls = m.calls[1:]
 	c.done(a, err)
+}
+
+// refused is the error of a call that the cluster does not let us make.
+func (m *machine) refused(c *call, err error) error {
+	err = codeError(ErrFatal, err)
+	if c.ambiguous && c.kind == callEnd { // an earlier attempt may have been executed
+		return codeError(ErrUnknown, err)
+	}
+	return err
 }
 
 // gaveUp is the error of a call that had no definite answer in its time. Only of

@@ -10,6 +10,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/leat-stream/leat/internal/recordbatch"
+	"github.com/leat-stream/leat/internal/secure"
 )
 
 // Config configures a [Producer]. It is complete: defaults are the business of
@@ -17,8 +18,10 @@ import (
 type Config struct {
 	// Brokers are the bootstrap addresses.
 	Brokers []string
-	// Connection is what concerns connections: client id, version, TLS, SASL.
+	// Connection is what concerns connections: client id, version, TLS.
 	Connection *sarama.Config
+	// SASL are the credentials, if its mechanism is not empty.
+	SASL secure.SASL
 
 	// Acks is -1 (all), 1 or 0.
 	Acks sarama.RequiredAcks

@@ -14,6 +14,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/leat-stream/leat/internal/recordbatch"
+	"github.com/leat-stream/leat/internal/wire"
 )
 
 // conn sends the requests of one node. One goroutine compresses and writes, another
@@ -27,8 +28,9 @@ type conn struct {
 	usable   context.Context // ends with the connection, its cause is why
 	cut      context.CancelCauseFunc
 
-	unanswered chan *pending // written, in order
-	resume     atomic.Int64  // unix ns: not to write before, as a broker has asked
+	unanswered chan *pending  // written, in order
+	waiting    sync.WaitGroup // one for each of them
+	resume     atomic.Int64   // unix ns: not to write before, as a broker has asked
 }
 
 // pending is a request that waits for its answer.
@@ -99,6 +101,11 @@ func (c *conn) serve(addr string) {
 				c.k.report(r, err)
 				continue
 			}
+			if err = c.renew(nc); err != nil {
+				c.cut(err)
+				c.k.report(r, err)
+				continue
+			}
 			err = c.write(nc, enc, r, correlation)
 		case <-c.released:
 			for len(c.requests) > 0 {
@@ -109,7 +116,7 @@ func (c *conn) serve(addr string) {
 	}
 }
 
-func (c *conn) connect(addr string) (net.Conn, *encoder, error) {
+func (c *conn) connect(addr string) (*wire.Taken, *encoder, error) {
 	k := c.k
 	w, err := k.wire.Open(c.usable, addr)
 	if err != nil {
@@ -129,6 +136,22 @@ func (c *conn) connect(addr string) (net.Conn, *encoder, error) {
 		version: version, clientID: k.cfg.Connection.ClientID, transactional: k.cfg.TransactionalID, acks: k.cfg.Acks,
 		timeout: k.cfg.RequestTimeout * 4 / 5, codec: k.compressor.Codec(),
 	}, nil
+}
+
+// renew gives the credentials again when the broker wants that, which closes the
+// connection otherwise, with what is under way on it (KIP-368). What is under way is
+// waited for: its answers would come in between.
+func (c *conn) renew(nc *wire.Taken) error {
+	if !nc.Due() || !c.k.cfg.keeps(ruleRenew) {
+		return nil
+	}
+	c.waiting.Wait() // no longer than RequestTimeout, which cuts the connection
+	if c.usable.Err() != nil {
+		return context.Cause(c.usable)
+	}
+	ctx, cancel := context.WithTimeout(c.usable, c.k.cfg.RequestTimeout)
+	defer cancel()
+	return nc.Renew(ctx)
 }
 
 // write sends a request. Unless no answer is wanted, the reader reports its
@@ -154,6 +177,7 @@ func (c *conn) write(nc net.Conn, enc *encoder, r *request, correlation int32) e
 		c.k.report(r, err)
 		return err
 	}
+	c.waiting.Add(1)
 	c.unanswered <- p // room for MaxInFlight
 	_, err := buffers.WriteTo(nc)
 	if err != nil {
@@ -192,9 +216,10 @@ func (c *conn) read(nc net.Conn, version int16) {
 		}
 		if p.r.results == nil {
 			c.k.report(p.r, context.Cause(c.usable))
-			continue
+		} else {
+			c.k.report(p.r, nil)
 		}
-		c.k.report(p.r, nil)
+		c.waiting.Done()
 	}
 }
 

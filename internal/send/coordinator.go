@@ -7,6 +7,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/internal/wire"
 )
 
@@ -148,7 +149,7 @@ func (k *kafka) findCoordinator(ctx context.Context, key string, kind sarama.Coo
 		case err != nil:
 			return err
 		case res.Err != sarama.ErrNoError:
-			return res.Err
+			return k.denied(res.Err, key)
 		}
 		mu.Lock()
 		addr = res.Coordinator.Addr()
@@ -177,7 +178,7 @@ func (k *kafka) request(b *sarama.Broker, c *call) (a answer, err error) {
 		if err != nil {
 			return a, err
 		}
-		return answer{code: res.Err, pid: res.ProducerID, epoch: res.ProducerEpoch}, nil
+		return answer{code: res.Err, why: k.denied(res.Err, ""), pid: res.ProducerID, epoch: res.ProducerEpoch}, nil
 	case callAdd:
 		res, err := b.AddPartitionsToTxn(&sarama.AddPartitionsToTxnRequest{
 			Version: 3, TransactionalID: id, ProducerID: c.pid, ProducerEpoch: c.epoch, TopicPartitions: c.partitions,
@@ -185,10 +186,10 @@ func (k *kafka) request(b *sarama.Broker, c *call) (a answer, err error) {
 		if err != nil {
 			return a, err
 		}
-		for _, parts := range res.Errors {
+		for topic, parts := range res.Errors {
 			for _, p := range parts {
 				if p.Err != sarama.ErrNoError && (a.code == sarama.ErrNoError || a.code == sarama.ErrOperationNotAttempted) {
-					a.code = p.Err
+					a.code, a.why = p.Err, k.denied(p.Err, topic)
 				}
 			}
 		}
@@ -200,16 +201,20 @@ func (k *kafka) request(b *sarama.Broker, c *call) (a answer, err error) {
 		if err != nil {
 			return a, err
 		}
-		return answer{code: res.Err}, nil
+		return answer{code: res.Err, why: k.denied(res.Err, c.group.Group)}, nil
 	case callCommit:
 		res, err := b.TxnOffsetCommit(k.offsetCommit(c))
 		if err != nil {
 			return a, err
 		}
-		for _, parts := range res.Topics {
+		for topic, parts := range res.Topics {
 			for _, p := range parts {
-				if p.Err != sarama.ErrNoError {
-					a.code = p.Err
+				if p.Err == sarama.ErrNoError {
+					continue
+				}
+				a.code, a.why = p.Err, k.denied(p.Err, c.group.Group)
+				if p.Err == sarama.ErrTopicAuthorizationFailed { // positions of a topic are for its readers
+					a.why = secure.Denied(p.Err, secure.Read, secure.Topic, topic)
 				}
 			}
 		}
@@ -221,8 +226,26 @@ func (k *kafka) request(b *sarama.Broker, c *call) (a answer, err error) {
 		if err != nil {
 			return a, err
 		}
-		return answer{code: res.Err}, nil
+		return answer{code: res.Err, why: k.denied(res.Err, "")}, nil
 	}
+}
+
+// denied is a broker's answer about a topic or group, with the right that is missing if
+// it is for that; nil for no error.
+func (k *kafka) denied(code sarama.KError, name string) error {
+	switch code {
+	case sarama.ErrNoError:
+		return nil
+	case sarama.ErrTransactionalIDAuthorizationFailed:
+		return secure.Denied(code, secure.Write, secure.TransactionalID, k.cfg.TransactionalID)
+	case sarama.ErrClusterAuthorizationFailed:
+		return secure.Denied(code, secure.IdempotentWrite, secure.Cluster, "")
+	case sarama.ErrGroupAuthorizationFailed:
+		return secure.Denied(code, secure.Read, secure.Group, name)
+	case sarama.ErrTopicAuthorizationFailed:
+		return secure.Denied(code, secure.Write, secure.Topic, name)
+	}
+	return code
 }
 
 func (k *kafka) offsetCommit(c *call) *sarama.TxnOffsetCommitRequest {

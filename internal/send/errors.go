@@ -59,7 +59,7 @@ func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
 // codeError is a broker's refusal with what it means.
-func codeError(kind error, code sarama.KError) error { return fmt.Errorf("%w: %w", kind, code) }
+func codeError(kind, code error) error { return fmt.Errorf("%w: %w", kind, code) }
 
 type codeClass uint8
 

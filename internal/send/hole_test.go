@@ -12,11 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/internal/recordbatch"
+	"github.com/leat-stream/leat/internal/secure"
 )
 
 // within fails if f takes longer than it may, with slack for a busy machine.
@@ -236,7 +236,7 @@ func TestSASLAndTLS(t *testing.T) {
 	cfg := testConfig(c.Brokers())
 	n := &cfg.Connection.Net
 	n.TLS.Enable, n.TLS.Config = true, &tls.Config{RootCAs: pool}
-	n.SASL.Enable, n.SASL.Mechanism, n.SASL.User, n.SASL.Password = true, sarama.SASLTypePlaintext, "me", "secret"
+	cfg.SASL = secure.SASL{Mechanism: secure.Plain, User: "me", Password: secure.SecretOf("secret")}
 	cfg.TransactionalID = "tx"
 	p := connect(t, cfg, &plan{})
 	if err := p.Begin(t.Context()); err != nil {

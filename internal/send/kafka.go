@@ -34,7 +34,7 @@ type kafka struct {
 
 func newKafka(cfg *Config, l *loop, c *recordbatch.Compressor, wires *sync.Pool, wrap func(net.Conn) net.Conn) *kafka {
 	k := &kafka{cfg: cfg, loop: l, compressor: c, wires: wires, wire: wire.Config{
-		Connection: cfg.Connection, MaxInFlight: cfg.MaxInFlight, RequestTimeout: cfg.RequestTimeout, DialTimeout: cfg.DialTimeout, Wrap: wrap,
+		Connection: cfg.Connection, SASL: cfg.SASL, MaxInFlight: cfg.MaxInFlight, RequestTimeout: cfg.RequestTimeout, DialTimeout: cfg.DialTimeout, Wrap: wrap,
 	}}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/recordbatch"
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -98,6 +99,9 @@ func (p *Producer) Partitions(ctx context.Context, topic string) (int32, error) 
 	}
 	select {
 	case err := <-result:
+		if secure.Refused(err) { // it says where
+			return 0, err
+		}
 		if err != nil {
 			return 0, fmt.Errorf("topic %q: %w", topic, err)
 		}

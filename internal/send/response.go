@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/secure"
 )
 
 // produced takes the outcome of a request.
@@ -27,6 +29,8 @@ func (m *machine) produced(r *request, now time.Time) {
 			m.finish(b, result{offset: -1}, m.gone)
 		case m.cfg.Acks == sarama.NoResponse:
 			m.failed(pt, b, r.err) // it may be written: a retry could double it
+		case secure.Refused(r.err): // nothing was sent: the connection was not made
+			m.failed(pt, b, r.err)
 		case r.err != nil:
 			// A copy may still be on its way: the next transaction needs another
 			// epoch, rule 3.
@@ -69,11 +73,24 @@ func (m *machine) answered(pt *partition, b *batch, r result, now time.Time) {
 		m.fenced(codeError(ErrFenced, r.code))
 		m.failed(pt, b, codeError(ErrFenced, r.code))
 	case codeFatal:
-		m.tx.die(codeError(ErrFatal, r.code))
-		m.failed(pt, b, codeError(ErrFatal, r.code))
+		err := codeError(ErrFatal, m.refusal(pt, r.code))
+		m.tx.die(err)
+		m.failed(pt, b, err)
 	default:
-		m.failed(pt, b, r.code)
+		m.failed(pt, b, m.refusal(pt, r.code))
 	}
+}
+
+// refusal is a broker's answer to a batch, with the right that is missing if it is for
+// that.
+func (m *machine) refusal(pt *partition, code sarama.KError) error {
+	switch code {
+	case sarama.ErrClusterAuthorizationFailed:
+		return secure.Denied(code, secure.IdempotentWrite, secure.Cluster, "")
+	case sarama.ErrTransactionalIDAuthorizationFailed:
+		return secure.Denied(code, secure.Write, secure.TransactionalID, m.cfg.TransactionalID)
+	}
+	return secure.Denied(code, secure.Write, secure.Topic, pt.topic)
 }
 
 // acknowledged settles a batch. It says nothing about the batches before it:

@@ -16,6 +16,7 @@ const (
 	ruleOneLeader                   // 4: a partition flies to one broker at a time
 	ruleHintEpoch                   // a leader is replaced by one of a later epoch only
 	ruleReleased                    // a connection that has failed refuses requests until the machine lets go of it
+	ruleRenew                       // a session is renewed before the broker ends it, with nothing under way
 )
 
 // keeps reports whether a rule is in force, as all are outside of tests.

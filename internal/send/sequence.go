@@ -99,14 +99,14 @@ func (m *machine) askIdentity(now time.Time) {
 		return
 	}
 	m.id.asking = true
-	m.enqueue(&call{kind: callInit, pid: -1, epoch: -1, done: func(a answer, err error) {
+	m.enqueue(&call{kind: callInit, pid: -1, epoch: -1, patient: true, done: func(a answer, err error) {
 		m.id.asking = false
 		if err == nil && a.code == sarama.ErrNoError {
 			m.id.pid, m.id.epoch = a.pid, a.epoch
 			return
 		}
 		if err == nil {
-			err = codeError(ErrFatal, a.code)
+			err = codeError(ErrFatal, a.err())
 		}
 		m.perish(err)
 	}}, now)

@@ -77,12 +77,12 @@ func (m *machine) takeIdentity(a answer) error {
 		m.tx.tainted, m.tx.lost = false, false
 		return nil
 	case codeFenced:
-		return codeError(ErrFenced, a.code)
+		return codeError(ErrFenced, a.err())
 	}
 	if a.code == sarama.ErrInvalidProducerIDMapping || a.code == sarama.ErrInvalidTxnState {
-		return codeError(ErrUnknown, a.code) // the coordinator has forgotten us: a new producer starts afresh
+		return codeError(ErrUnknown, a.err()) // the coordinator has forgotten us: a new producer starts afresh
 	}
-	return codeError(ErrFatal, a.code)
+	return codeError(ErrFatal, a.err())
 }
 
 // begin opens a transaction.
@@ -206,17 +206,17 @@ func (m *machine) judge(a answer, err error) bool {
 	case codeOK:
 		return true
 	case codeFenced:
-		m.tx.die(codeError(ErrFenced, a.code))
+		m.tx.die(codeError(ErrFenced, a.err()))
 	case codeFatal:
-		m.tx.die(codeError(ErrFatal, a.code))
+		m.tx.die(codeError(ErrFatal, a.err()))
 	default:
 		switch a.code {
 		case sarama.ErrInvalidTxnState, sarama.ErrInvalidProducerIDMapping:
-			m.tx.die(codeError(ErrUnknown, a.code)) // the coordinator has forgotten us, or ended it by itself
+			m.tx.die(codeError(ErrUnknown, a.err())) // the coordinator has forgotten us, or ended it by itself
 		case sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed:
-			m.tx.die(codeError(ErrFatal, a.code))
+			m.tx.die(codeError(ErrFatal, a.err()))
 		default:
-			m.tx.spoil(a.code)
+			m.tx.spoil(a.err())
 		}
 	}
 	return false
@@ -265,11 +265,11 @@ func (m *machine) end(commit bool, deadline, now time.Time, done func(error)) *c
 			m.ended(deadline, now, done)
 			return
 		case classify(a.code) == codeFenced:
-			m.tx.die(codeError(ErrFenced, a.code))
+			m.tx.die(codeError(ErrFenced, a.err()))
 		case classify(a.code) == codeFatal:
-			m.tx.die(codeError(ErrFatal, a.code))
+			m.tx.die(codeError(ErrFatal, a.err()))
 		default:
-			m.tx.die(codeError(ErrUnknown, a.code))
+			m.tx.die(codeError(ErrUnknown, a.err()))
 		}
 		done(m.tx.dead)
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/internal/secure"
 )
 
 // refresh asks for a view of the cluster when one is wanted, or the last is old.
@@ -47,6 +49,11 @@ func (m *machine) viewed(v *view, err error, now time.Time) {
 	m.viewing = false
 	if err != nil {
 		m.log.Debug("no view of the cluster", "error", err)
+		if secure.Refused(err) {
+			for _, topic := range slices.Sorted(maps.Keys(m.asked)) {
+				m.answerLookup(topic, err)
+			}
+		}
 		m.viewNext = now.Add(m.backoff(m.viewFail))
 		m.viewFail++
 		m.wantView = true
@@ -81,6 +88,9 @@ func (m *machine) takeTopic(name string, t topicView) {
 		if t.code == sarama.ErrUnknownTopicOrPartition {
 			m.answerLookup(name, ErrUnknownTopic)
 		}
+		return
+	case t.code == sarama.ErrTopicAuthorizationFailed:
+		m.answerLookup(name, secure.Denied(t.code, secure.Write, secure.Topic, name))
 		return
 	default:
 		m.answerLookup(name, codeError(ErrUnknownTopic, t.code))

@@ -100,6 +100,7 @@ type call struct {
 	tries      int
 	ambiguous  bool // an attempt may have been executed, or may still be
 	dropped    bool
+	patient    bool // it is repeated even if the cluster refuses us
 	rediscover bool // the coordinator that is known is not it
 	done       func(answer, error)
 }
@@ -107,6 +108,14 @@ type call struct {
 // answer is a definite one.
 type answer struct {
 	code  sarama.KError
+	why   error // the code with what it is about, nil if that is all
 	pid   int64
 	epoch int16
+}
+
+func (a answer) err() error {
+	if a.why != nil {
+		return a.why
+	}
+	return a.code
 }

@@ -15,8 +15,6 @@ import (
 // The settings that sources/kafka defines, so that most users import only this
 // package.
 type (
-	// SASL are the credentials of every connection.
-	SASL = kafkasource.SASL
 	// Assignment is how partitions are shared between workers.
 	Assignment = kafkasource.Assignment
 	// Start says where to begin without a committed position.
@@ -51,8 +49,12 @@ type Config struct {
 	Brokers []string
 	// ClientID is Kafka's client.id. Default: leat.
 	ClientID string
-	// TLS, if not nil, encrypts every connection.
+	// TLS, if not nil, encrypts every connection; [TLSFiles] makes the usual one. It must
+	// verify the broker and be of version 1.2 or later. Kafka: security.protocol, ssl.*.
 	TLS *tls.Config
+	// AllowInsecureTLS permits TLS below version 1.2, or without a check of the
+	// broker's certificate: whoever is between can read and change everything.
+	AllowInsecureTLS bool
 	// SASL, if its mechanism is not empty, authenticates every connection.
 	SASL SASL
 
@@ -155,7 +157,7 @@ func (c Config) Validate() error {
 
 func (c Config) source() kafkasource.Config {
 	return kafkasource.Config{
-		Brokers: c.Brokers, ClientID: c.ClientID, TLS: c.TLS, SASL: c.SASL,
+		Brokers: c.Brokers, ClientID: c.ClientID, TLS: c.TLS, AllowInsecureTLS: c.AllowInsecureTLS, SASL: c.SASL,
 		Group: c.Group, Instance: c.Instance, Start: c.Start, ResetOutOfRange: c.ResetOutOfRange, Assignment: c.Assignment,
 		SessionTimeout: c.SessionTimeout, HeartbeatInterval: c.HeartbeatInterval, RebalanceTimeout: c.RebalanceTimeout,
 		FetchMaxBytes: c.FetchMaxBytes, LeaveGroup: c.LeaveGroup, UntilEnd: c.UntilEnd, Logger: c.Logger,
@@ -174,5 +176,5 @@ func (c Config) cluster() cluster.Config {
 	if id == "" {
 		id = "leat"
 	}
-	return cluster.Config{Brokers: c.Brokers, ClientID: id, TLS: c.TLS, SASL: c.SASL}
+	return cluster.Config{Brokers: c.Brokers, ClientID: id, TLS: c.TLS, AllowInsecureTLS: c.AllowInsecureTLS, SASL: c.SASL}
 }

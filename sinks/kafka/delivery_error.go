@@ -6,6 +6,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/internal/send"
 	"github.com/leat-stream/leat/pipeline"
 )
@@ -134,7 +135,7 @@ func ClassOf(err error) Class {
 	switch {
 	case pipeline.IsRetriable(err): // a registry that is down
 		return Retriable
-	case pipeline.IsFatal(err), is(send.ErrFatal, pipeline.ErrMissingTopic, pipeline.ErrInvalid, ErrTransaction):
+	case pipeline.IsFatal(err), cluster.IsAuth(err), is(send.ErrFatal, pipeline.ErrMissingTopic, pipeline.ErrInvalid, ErrTransaction):
 		return Fatal
 	case is(ErrClosed, ErrFenced, ErrUnknownOutcome):
 		return Recoverable
@@ -151,9 +152,7 @@ func ClassOf(err error) Class {
 
 func classOfCode(code sarama.KError) Class {
 	switch code {
-	case sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
-		sarama.ErrTransactionalIDAuthorizationFailed, sarama.ErrSASLAuthenticationFailed, sarama.ErrUnsupportedVersion,
-		sarama.ErrUnsupportedForMessageFormat, sarama.ErrInvalidTopic, sarama.ErrPolicyViolation, sarama.ErrInvalidRequiredAcks:
+	case sarama.ErrUnsupportedVersion, sarama.ErrUnsupportedForMessageFormat, sarama.ErrInvalidTopic, sarama.ErrPolicyViolation, sarama.ErrInvalidRequiredAcks:
 		return Fatal
 	case sarama.ErrMessageSizeTooLarge, sarama.ErrMessageSetSizeTooLarge, sarama.ErrInvalidTimestamp, sarama.ErrInvalidRecord:
 		return RecordFault

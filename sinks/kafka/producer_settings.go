@@ -20,8 +20,12 @@ type ProducerSettings struct {
 	Brokers []string
 	// ClientID is Kafka's client.id. Default: leat.
 	ClientID string
-	// TLS, if not nil, encrypts every connection.
+	// TLS, if not nil, encrypts every connection; [TLSFiles] makes the usual one. It must
+	// verify the broker and be of version 1.2 or later. Kafka: security.protocol, ssl.*.
 	TLS *tls.Config
+	// AllowInsecureTLS permits TLS below version 1.2, or without a check of the
+	// broker's certificate: whoever is between can read and change everything.
+	AllowInsecureTLS bool
 	// SASL, if its mechanism is not empty, authenticates every connection.
 	SASL SASL
 
@@ -105,11 +109,11 @@ func (s ProducerSettings) withDefaults() ProducerSettings {
 // sending is the machine's configuration. The settings have their defaults.
 func (s ProducerSettings) sending() send.Config {
 	c := s.Producer.sending()
-	c.Brokers, c.Connection, c.Logger = s.Brokers, s.cluster().Sarama(), s.Logger
+	c.Brokers, c.Connection, c.SASL, c.Logger = s.Brokers, s.cluster().Sarama(), s.SASL, s.Logger
 	c.TransactionalID = s.TransactionalID
 	return c
 }
 
 func (s ProducerSettings) cluster() cluster.Config {
-	return Config{Brokers: s.Brokers, ClientID: s.ClientID, TLS: s.TLS, SASL: s.SASL}.cluster()
+	return Config{Brokers: s.Brokers, ClientID: s.ClientID, TLS: s.TLS, AllowInsecureTLS: s.AllowInsecureTLS, SASL: s.SASL}.cluster()
 }

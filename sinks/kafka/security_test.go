@@ -36,9 +36,9 @@ var asPlain = kgo.SASL(plain.Auth{User: "p", Pass: "secret"}.AsMechanism())
 func TestSASL(t *testing.T) {
 	t.Parallel()
 	for _, s := range []kafka.SASL{
-		{Mechanism: "PLAIN", User: "p", Password: "secret"},
-		{Mechanism: "SCRAM-SHA-256", User: "s256", Password: "secret"},
-		{Mechanism: "SCRAM-SHA-512", User: "s512", Password: "secret"},
+		{Mechanism: "PLAIN", User: "p", Password: kafka.SecretOf("secret"), AllowWithoutTLS: true},
+		{Mechanism: "SCRAM-SHA-256", User: "s256", Password: kafka.SecretOf("secret")},
+		{Mechanism: "SCRAM-SHA-512", User: "s512", Password: kafka.SecretOf("secret")},
 	} {
 		t.Run(s.Mechanism, func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +49,7 @@ func TestSASL(t *testing.T) {
 			noError(t, run(t, copying("copy"), cfg), "run")
 			same(t, "out", values(c.ReadAll("out")), values(c.ReadAll("in")))
 
-			cfg.SASL.Password = "wrong"
+			cfg.SASL.Password = kafka.SecretOf("wrong")
 			within(t, lookUpLimit, func() {
 				wantError(t, run(t, copying("copy"), cfg), nil, "SASL")
 			})
@@ -69,7 +69,7 @@ func TestTLS(t *testing.T) {
 	c := start(t, secured(t, kfake.TLS(server)), asPlain, kgo.DialTLSConfig(client))
 	c.Produce(numbered("in", 0, 5)...)
 	cfg := c.config()
-	cfg.TLS, cfg.SASL = client, kafka.SASL{Mechanism: "PLAIN", User: "p", Password: "secret"}
+	cfg.TLS, cfg.SASL = client, kafka.SASL{Mechanism: "PLAIN", User: "p", Password: kafka.SecretOf("secret")}
 	noError(t, run(t, copying("copy"), cfg), "run")
 	same(t, "out", values(c.ReadAll("out")), values(c.ReadAll("in")))
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/internal/send"
 	"github.com/leat-stream/leat/pipeline"
 )
@@ -25,7 +26,7 @@ type sender struct {
 
 func newSender(ctx context.Context, cfg Config, pc ProducerConfig, txnID string) (*sender, error) {
 	sc := pc.sending()
-	sc.Brokers, sc.Connection, sc.Logger = cfg.Brokers, cfg.cluster().Sarama(), cfg.logger()
+	sc.Brokers, sc.Connection, sc.SASL, sc.Logger = cfg.Brokers, cfg.cluster().Sarama(), cfg.SASL, cfg.logger()
 	sc.TransactionalID = txnID
 	p, err := send.New(ctx, sc)
 	if err != nil {
@@ -94,6 +95,8 @@ func (s *sender) verdict(op string, err error) error {
 		s.mu.Unlock()
 	}
 	switch {
+	case refusal(se.Err) != nil:
+		return pipeline.Fatal(refusal(se.Err))
 	case errors.Is(err, send.ErrFatal):
 		return pipeline.Fatal(se)
 	case errors.Is(err, send.ErrFenced):
@@ -102,6 +105,17 @@ func (s *sender) verdict(op string, err error) error {
 		se.Verdict = pipeline.Abortable
 	}
 	return se
+}
+
+// refusal is the cluster's refusal within an error, once and alone: it says all.
+func refusal(err error) error {
+	if e, ok := errors.AsType[*secure.AuthorizationError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*secure.AuthenticationError](err); ok {
+		return e
+	}
+	return nil
 }
 
 func (s *sender) forget() {

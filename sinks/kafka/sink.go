@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/internal/send"
 	"github.com/leat-stream/leat/pipeline"
 )
@@ -59,7 +60,7 @@ func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, er
 	s.client = client
 	counts, err := client.Partitions(ctx, spec.Outputs)
 	if err != nil {
-		return pipeline.Terms{}, err
+		return pipeline.Terms{}, secure.Needs(err, secure.Write)
 	}
 	s.remember(counts)
 	terms := pipeline.Terms{Guarantee: spec.Guarantee, Cluster: client.ID(), MaxRecordSize: s.producer.MaxRequestSize}

@@ -164,7 +164,7 @@ func (p *Producer) InTransaction(ctx context.Context, f func(*Transaction) error
 		err = p.commit(ctx, tx)
 	} else {
 		tx.end()
-		if aerr := p.abort(ctx); aerr != nil {
+		if aerr := p.abort(ctx); aerr != nil && (refusal(err) == nil || refusal(err) != refusal(aerr)) {
 			err = errors.Join(err, aerr)
 		}
 	}

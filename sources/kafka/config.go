@@ -54,8 +54,12 @@ type Config struct {
 	Brokers []string
 	// ClientID is Kafka's client.id. Default: leat.
 	ClientID string
-	// TLS, if not nil, encrypts every connection.
+	// TLS, if not nil, encrypts every connection; [TLSFiles] makes the usual one. It must
+	// verify the broker and be of version 1.2 or later. Kafka: security.protocol, ssl.*.
 	TLS *tls.Config
+	// AllowInsecureTLS permits TLS below version 1.2, or without a check of the
+	// broker's certificate: whoever is between can read and change everything.
+	AllowInsecureTLS bool
 	// SASL, if its mechanism is not empty, authenticates every connection.
 	SASL SASL
 	// Group is the consumer group, Kafka's group.id. Default: the pipeline's name.
@@ -96,8 +100,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// SASL are the credentials of every connection. Kafka: sasl.mechanism and
-// sasl.jaas.config.
+// SASL are the credentials of every connection. The package sinks/kafka has what makes
+// its secrets and tokens.
 type SASL = cluster.SASL
 
 const (
@@ -159,5 +163,5 @@ func (c Config) cluster() cluster.Config {
 	if id == "" {
 		id = "leat"
 	}
-	return cluster.Config{Brokers: c.Brokers, ClientID: id, TLS: c.TLS, SASL: c.SASL}
+	return cluster.Config{Brokers: c.Brokers, ClientID: id, TLS: c.TLS, AllowInsecureTLS: c.AllowInsecureTLS, SASL: c.SASL}
 }

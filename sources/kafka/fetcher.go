@@ -52,7 +52,7 @@ const (
 func newFetcher(cfg *Config, client *cluster.Client) *fetcher {
 	f := &fetcher{
 		cfg: cfg, client: client, log: cfg.Logger, lost: make(chan struct{}, 1), feeds: map[*feed]bool{}, nodes: map[string]*fetchNode{},
-		wire: wire.Config{Connection: cfg.cluster().Sarama(), MaxInFlight: 1, RequestTimeout: fetchTimeout, DialTimeout: fetchTimeout / 2},
+		wire: wire.Config{Connection: cfg.cluster().Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: fetchTimeout, DialTimeout: fetchTimeout / 2},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.work.Go(f.findLeaders)

@@ -9,6 +9,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/internal/wire"
 	"github.com/leat-stream/leat/pipeline"
 )
@@ -162,7 +163,7 @@ func (n *fetchNode) received(asked []*feed, resp *sarama.FetchResponse, err erro
 				"%v: position %d of group %q is no longer in the log, records have been lost; reset the group's offsets, or set ResetOutOfRange to go on from Start: %w",
 				d.part, d.next, f.cfg.Group, code)))
 		case cluster.IsAuth(code):
-			d.give(chunk{}, pipeline.Fatal(fmt.Errorf("%v: fetch: %w; grant the user READ on the topic", d.part, code)))
+			d.give(chunk{}, pipeline.Fatal(fmt.Errorf("fetch %v: %w", d.part, secure.Denied(code, secure.Read, secure.Topic, d.part.Topic))))
 		default:
 			d.node, d.reset = nil, errors.Is(code, sarama.ErrOffsetOutOfRange)
 			lost = true

@@ -9,6 +9,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -50,7 +51,7 @@ func (h *handler) watch(errs <-chan error) {
 			h.fail(errFailed{pipeline.Fatal(fmt.Errorf(
 				"group %q: the committed position is no longer in the log, records have been lost; reset the group's offsets, or set ResetOutOfRange to go on from Start: %w", h.s.cfg.Group, err))})
 		case isFatal(err):
-			h.fail(errFailed{pipeline.Fatal(fmt.Errorf("group %q: %w", h.s.cfg.Group, err))})
+			h.fail(errFailed{h.s.groupError(err)})
 		default:
 			h.s.cfg.Logger.Debug("consumer group", "group", h.s.cfg.Group, "error", err)
 		}
@@ -108,7 +109,7 @@ func (h *handler) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.Co
 	for {
 		records, ok, err := d.take(c.Done(), ctx.Done())
 		if err != nil {
-			h.fail(errFailed{err})
+			h.fail(errFailed{fmt.Errorf("pipeline %q: %w", h.s.spec.Pipeline, err)})
 		}
 		if !ok {
 			return err
@@ -147,6 +148,9 @@ func (s *session) CommitOffsets(ctx context.Context, offsets []pipeline.Offset) 
 	err := s.s.client.Commit(ctx, s.Group(), offsets)
 	if errors.Is(err, sarama.ErrRebalanceInProgress) || errors.Is(err, sarama.ErrIllegalGeneration) {
 		return pipeline.Retriable(err) // if the membership is lost, sarama ends the session
+	}
+	if cluster.IsAuth(err) {
+		return pipeline.Fatal(err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -45,7 +47,7 @@ func (s *Source) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, 
 	s.client = client
 	counts, err := client.Partitions(ctx, slices.Concat(spec.Inputs, spec.Tables))
 	if err != nil {
-		return pipeline.Terms{}, err
+		return pipeline.Terms{}, secure.Needs(err, secure.Read)
 	}
 	for _, topic := range spec.Inputs {
 		for p := range counts[topic] {
@@ -85,9 +87,16 @@ func (s *Source) Run(ctx context.Context, w *pipeline.Worker) error {
 func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 	conns := new(connections)
 	conf := s.sarama(conns)
+	if err := authenticate(ctx, conf, s.cfg.SASL); err != nil {
+		return err
+	}
+	// sarama would ask for the coordinator again and again, for minutes.
+	if err := s.client.FindGroup(ctx, s.cfg.Group); isFatal(err) {
+		return s.groupError(err)
+	}
 	group, err := sarama.NewConsumerGroup(s.cfg.Brokers, s.cfg.Group, conf)
 	if err != nil {
-		return fmt.Errorf("group %q: %w", s.cfg.Group, err)
+		return s.groupError(err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -117,7 +126,7 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 			return h.outcome(ctx)
 		}
 		if isFatal(err) {
-			return pipeline.Fatal(fmt.Errorf("group %q: %w", s.cfg.Group, err))
+			return s.groupError(err)
 		}
 		if h.sessions.Load() != began {
 			try = 0
@@ -202,6 +211,30 @@ func (s *Source) leave() {
 	if err := s.client.Leave(ctx, group); err != nil {
 		s.cfg.Logger.Warn("leaving the group", "group", group.Group, "error", err)
 	}
+}
+
+// groupError is an error of the group's own client; if it is fatal, it says so.
+func (s *Source) groupError(err error) error {
+	switch {
+	case errors.Is(err, sarama.ErrTopicAuthorizationFailed):
+		topic := strings.Join(s.spec.Inputs, ",")
+		if e, ok := errors.AsType[*sarama.ConsumerError](err); ok {
+			topic = e.Topic
+		}
+		err = secure.Denied(err, secure.Read, secure.Topic, topic)
+	case cluster.IsAuth(err):
+		err = secure.Denied(err, secure.Read, secure.Group, s.cfg.Group)
+	}
+	fatal := isFatal(err)
+	where := fmt.Sprintf("pipeline %q", s.spec.Pipeline)
+	if _, says := errors.AsType[*secure.AuthorizationError](err); !says {
+		where += fmt.Sprintf(", group %q", s.cfg.Group)
+	}
+	err = fmt.Errorf("%s: %w", where, err)
+	if fatal {
+		return pipeline.Fatal(err)
+	}
+	return err
 }
 
 // isFatal tells errors of the group that joining again does not cure.
