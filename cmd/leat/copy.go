@@ -60,7 +60,8 @@ func parseCopy(args []string, stderr io.Writer) (*copyOptions, error) {
 	o := &copyOptions{}
 	fs := flag.NewFlagSet("leat copy", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	brokers := fs.String("brokers", "", "bootstrap `addresses`, comma separated (required)")
+	var conn connection
+	conn.flags(fs)
 	fs.StringVar(&o.from, "from", "", "input `topic` (required)")
 	fs.StringVar(&o.to, "to", "", "output `topic`, which must exist (required)")
 	fs.StringVar(&o.cfg.Group, "group", "", "consumer `group` (required)")
@@ -90,7 +91,7 @@ func parseCopy(args []string, stderr io.Writer) (*copyOptions, error) {
 	if fs.NArg() > 0 {
 		return nil, usage(stderr, "copy", "unexpected argument %q", fs.Arg(0))
 	}
-	for name, v := range map[string]string{"brokers": *brokers, "from": o.from, "to": o.to, "group": o.cfg.Group} {
+	for name, v := range map[string]string{"brokers": conn.brokers, "from": o.from, "to": o.to, "group": o.cfg.Group} {
 		if v == "" {
 			return nil, usage(stderr, "copy", "--%s is required", name)
 		}
@@ -107,7 +108,11 @@ func parseCopy(args []string, stderr io.Writer) (*copyOptions, error) {
 			return nil, usage(stderr, "copy", "--%s must be positive, not %v", name, d)
 		}
 	}
-	o.cfg.Brokers = strings.Split(*brokers, ",")
+	at, err := conn.config("leat")
+	if err != nil {
+		return nil, usage(stderr, "copy", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	o.cfg.Brokers, o.cfg.ClientID, o.cfg.TLS, o.cfg.SASL = at.Brokers, at.ClientID, at.TLS, at.SASL
 	if o.cfg.Instance == "" && o.cfg.LeaveGroup {
 		o.cfg.LeaveGroup = false // a dynamic member always leaves
 	}

@@ -43,6 +43,7 @@ type perfOptions struct {
 	burst       int64         // of that many at once
 	interval    time.Duration // of transactions
 	transaction bool
+	at          cluster.Config
 	cfg         send.Config
 }
 
@@ -56,7 +57,8 @@ func parsePerf(args []string, stderr io.Writer) (*perfOptions, error) {
 	}}
 	fs := flag.NewFlagSet("leat perf produce", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	brokers := fs.String("brokers", "", "bootstrap `addresses`, comma separated (required)")
+	var conn connection
+	conn.flags(fs)
 	fs.StringVar(&o.topic, "topic", "", "`topic` to write to, which must exist (required)")
 	fs.Int64Var(&o.records, "records", 1_000_000, "number of records")
 	fs.IntVar(&o.size, "size", 200, "bytes of a value: the record's number, then half random, half repeating text")
@@ -83,7 +85,7 @@ func parsePerf(args []string, stderr io.Writer) (*perfOptions, error) {
 	switch {
 	case fs.NArg() > 0:
 		return nil, usage(stderr, "perf produce", "unexpected argument %q", fs.Arg(0))
-	case *brokers == "" || o.topic == "":
+	case conn.brokers == "" || o.topic == "":
 		return nil, usage(stderr, "perf produce", "--brokers and --topic are required")
 	case o.throughput < 0 || o.burst < 1:
 		return nil, usage(stderr, "perf produce", "--throughput must not be negative, --burst must be positive")
@@ -108,11 +110,12 @@ func parsePerf(args []string, stderr io.Writer) (*perfOptions, error) {
 	default:
 		return nil, usage(stderr, "perf produce", "--acks is all, 1 or 0, not %q", *acks)
 	}
-	conn := cluster.Config{Brokers: strings.Split(*brokers, ","), ClientID: "leat-perf"}
-	if bad := conn.Mistakes(); len(bad) > 0 {
-		return nil, usage(stderr, "perf produce", "%v", bad[0])
+	at, err := conn.config("leat-perf")
+	if err != nil {
+		return nil, usage(stderr, "perf produce", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	o.cfg.Brokers, o.cfg.Connection = conn.Brokers, conn.Sarama()
+	o.at = at
+	o.cfg.Brokers, o.cfg.Connection, o.cfg.SASL = at.Brokers, at.Sarama(), at.SASL
 	if o.transaction {
 		o.cfg.TransactionalID = "leat-perf-" + rand.Text()
 	}
@@ -127,7 +130,7 @@ func (o *perfOptions) run(ctx context.Context, stdout io.Writer) error {
 	began := time.Now()
 	open, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	client, err := cluster.Open(open, cluster.Config{Brokers: o.cfg.Brokers, ClientID: "leat-perf"})
+	client, err := cluster.Open(open, o.at)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,8 @@ func (c *Client) CreateUser(mechanism, user, password string) {
 	}
 }
 
-// Grant allows a principal, such as User:alice, some operations.
+// Grant allows a principal, such as User:alice, some operations, and returns when the
+// broker knows.
 func (c *Client) Grant(principal string, rights ...Right) {
 	c.t.Helper()
 	req := kmsg.NewPtrCreateACLsRequest()
@@ -71,9 +72,12 @@ func (c *Client) Grant(principal string, rights ...Right) {
 	if err != nil {
 		c.t.Fatalf("grant %s %v: %v", principal, rights, err)
 	}
+	for _, r := range rights {
+		c.Await("the broker to know of "+r.String(), func() bool { return c.granted(principal, r) == 1 })
+	}
 }
 
-// Revoke takes rights away that were granted.
+// Revoke takes rights away that were granted, and returns when the broker knows.
 func (c *Client) Revoke(principal string, rights ...Right) {
 	c.t.Helper()
 	req := kmsg.NewPtrDeleteACLsRequest()
@@ -94,6 +98,28 @@ func (c *Client) Revoke(principal string, rights ...Right) {
 	if err != nil {
 		c.t.Fatalf("revoke %s %v: %v", principal, rights, err)
 	}
+	for _, r := range rights {
+		c.Await("the broker to forget "+r.String(), func() bool { return c.granted(principal, r) == 0 })
+	}
+}
+
+// granted counts a right of a principal, -1 if that fails.
+func (c *Client) granted(principal string, r Right) int {
+	c.t.Helper()
+	req := kmsg.NewPtrDescribeACLsRequest()
+	req.ResourceType, req.ResourceName, req.ResourcePatternType = r.kind(c), &r.Resource, kmsg.ACLResourcePatternTypeLiteral
+	req.Principal, req.Operation, req.PermissionType = &principal, r.operation(c), kmsg.ACLPermissionTypeAllow
+	ctx, cancel := c.context()
+	defer cancel()
+	resp, err := req.RequestWith(ctx, c.k)
+	if err != nil || resp.ErrorCode != 0 {
+		return -1
+	}
+	n := 0
+	for _, res := range resp.Resources {
+		n += len(res.ACLs)
+	}
+	return n
 }
 
 func (r Right) kind(c *Client) kmsg.ACLResourceType {

@@ -16,7 +16,7 @@ import (
 func (c *Client) FindGroup(ctx context.Context, group string) error {
 	addr, err := c.findCoordinator(ctx, group)
 	if err != nil {
-		return fmt.Errorf("group %q: %w", group, err)
+		return err
 	}
 	c.at.coordinates(group, addr)
 	return nil

@@ -29,6 +29,12 @@ type TokenFunc func(ctx context.Context) (Token, error)
 // Token calls f.
 func (f TokenFunc) Token(ctx context.Context) (Token, error) { return f(ctx) }
 
+// TokenOf is a source of one token, read anew each time, without extensions: for a
+// file that a sidecar keeps fresh, for example.
+func TokenOf(s Secret) TokenSource {
+	return TokenFunc(func(context.Context) (Token, error) { return Token{Value: s}, nil })
+}
+
 // check finds what would break the message that carries the token (RFC 7628).
 func (t Token) check() error {
 	for name, value := range t.Extensions {

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/leat-stream/leat/internal/checktest"
+	access "github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/sinks/kafka"
@@ -70,7 +71,14 @@ func guard(t *testing.T) *guarded {
 	}
 	g.user = kafka.SASL{Mechanism: "SCRAM-SHA-512", User: g.id, Password: kafka.SecretOf("its-secret")}
 	g.CreateUser("SCRAM-SHA-512", g.id, "its-secret")
+	g.Await("the broker to know the user", func() bool { return g.knows(g.user) })
 	return g
+}
+
+// knows reports whether the broker accepts credentials.
+func (g *guarded) knows(s kafka.SASL) bool {
+	c, err := access.Open(g.t.Context(), access.Config{Brokers: []string{listenerOf(g.t, saslListener)}, TLS: g.tls, SASL: s})
+	return err == nil && c.Close() == nil
 }
 
 func (g *guarded) principal() string { return "User:" + g.user.User }

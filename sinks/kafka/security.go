@@ -42,6 +42,10 @@ func SecretFile(path string) Secret { return secure.SecretFile(path) }
 // in them.
 func SecretFunc(get func(context.Context) (string, error)) Secret { return secure.SecretFunc(get) }
 
+// TokenOf is a source of one token, read anew each time, without extensions: for a
+// file that a sidecar keeps fresh, for example.
+func TokenOf(s Secret) TokenSource { return secure.TokenOf(s) }
+
 // TLSFiles is the usual TLS configuration, from PEM files: version 1.2 or later, the
 // broker's certificate verified against the authorities in ca, or against the system's
 // if ca is empty; and, if cert and key are not empty, a client certificate, with those
