@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ func (e *AuthenticationError) Unwrap() error { return e.Err }
 // as it is.
 func HandshakeFailed(err error, broker string, c *tls.Config) error {
 	problem := handshakeProblem(err, c)
-	if problem == "" {
+	if _, explained := errors.AsType[*AuthenticationError](err); problem == "" || explained {
 		return err
 	}
 	return &AuthenticationError{Broker: broker, Problem: problem, Err: err}
@@ -61,44 +62,32 @@ func handshakeProblem(err error, c *tls.Config) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "it does not speak TLS here; use the port of its TLS listener, or leave TLS nil"
 	}
-	if e, ok := errors.AsType[tls.AlertError](err); ok {
-		if why := alertProblem(uint8(e), c); why != "" {
-			return why
-		}
-	}
-	// crypto/tls has no type for alerts of the peer, other than over QUIC.
-	for text, code := range alerts {
-		if strings.Contains(err.Error(), "remote error: tls: "+text) {
-			return alertProblem(code, c)
-		}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" && e.Err != nil {
+		return alertProblem(strings.TrimPrefix(e.Err.Error(), "tls: "), c)
 	}
 	return ""
 }
 
-// alerts are those of RFC 8446, section 6, that stay until somebody changes something,
-// in crypto/tls's words.
-var alerts = map[string]uint8{
-	"handshake failure": 40, "bad certificate": 42, "unsupported certificate": 43, "revoked certificate": 44, "expired certificate": 45,
-	"unknown certificate authority": 48, "access denied": 49, "protocol version not supported": 70, "certificate required": 116,
-}
-
-func alertProblem(code uint8, c *tls.Config) string {
+// alertProblem explains an alert of the broker (RFC 8446, section 6), if it stays until
+// somebody changes something. crypto/tls gives its text only.
+func alertProblem(alert string, c *tls.Config) string {
 	has := c != nil && (len(c.Certificates) > 0 || c.GetClientCertificate != nil)
-	switch {
-	case code == 70:
+	switch alert {
+	case "protocol version not supported":
 		return "it offers no version of TLS that we accept (1.2 or later); enable TLSv1.2 or TLSv1.3 in its ssl.enabled.protocols"
-	case code == 40 && has:
-		return "it and we have no cipher in common, or it does not accept our certificate"
-	case code == 40:
+	case "handshake failure":
+		if has {
+			return "it and we have no cipher in common, or it does not accept our client certificate"
+		}
 		return "it and we have no cipher in common, or it wants a client certificate; give one in TLS.Certificates (kafka.TLSFiles)"
-	case !has:
-		return clientCertificate
-	case code == 45:
-		return "it says that our client certificate has expired; renew it"
-	case code == 48:
-		return "it does not trust the authority of our client certificate; use one that its ssl.truststore knows"
+	case "certificate required", "bad certificate", "unknown certificate", "unknown certificate authority", "unsupported certificate",
+		"revoked certificate", "expired certificate", "access denied":
+		if !has {
+			return clientCertificate
+		}
+		return "it does not accept our client certificate, which must be valid and from an authority in its ssl.truststore; check TLS.Certificates (kafka.TLSFiles)"
 	}
-	return "it does not accept our client certificate"
+	return ""
 }
 
 const clientCertificate = "it wants a client certificate; give one in TLS.Certificates (kafka.TLSFiles)"
