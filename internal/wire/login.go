@@ -67,6 +67,9 @@ func (s *session) login(ctx context.Context, conn net.Conn, clientID string) err
 	for done := false; !done; {
 		began := time.Now()
 		d, err := call(conn, clientID, apiAuthenticate, authenticateVersion, append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...))
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("SASL authentication: the broker has hung up, as some do when user or password is wrong: %w", err)
+		}
 		if err != nil {
 			return fmt.Errorf("SASL authentication: %w", err)
 		}

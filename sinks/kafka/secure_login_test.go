@@ -185,6 +185,7 @@ func TestSecureSessionsAreRenewed(t *testing.T) {
 			live := launch(t, g.pipeline(), cfg)
 			s := g.settings()
 			s.Brokers, s.SASL = cfg.Brokers, cfg.SASL
+			s.Producer.BatchSize, s.Producer.Linger, s.MaxPending = 1, kafka.NoLinger, 100 // there is always something under way, and never much
 			p, err := kafka.NewProducer(t.Context(), s)
 			noError(t, err, "producer")
 			n := 0
@@ -192,14 +193,10 @@ func TestSecureSessionsAreRenewed(t *testing.T) {
 				n++
 				noError(t, p.Send(t.Context(), kafka.Record{Topic: g.in, Value: fmt.Append(nil, n)}, nil), "send")
 			}
-			for until := time.Now().Add(8 * time.Second); time.Now().Before(until); {
+			for until := time.Now().Add(7 * time.Second); time.Now().Before(until); {
 				write()
-				if n%100 == 0 {
-					noError(t, p.Flush(t.Context()), "flush")
-				}
 			}
-			// A pause longer than a session: the connections must survive it.
-			time.Sleep(4 * time.Second)
+			time.Sleep(4 * time.Second) // longer than a session: it is the broker's clock that has to go on
 			write()
 			noError(t, p.Flush(t.Context()), "flush")
 			m := p.Metrics()
