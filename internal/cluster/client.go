@@ -70,6 +70,9 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 // wants TLS or SASL just closes the connection of whoever comes without.
 func (c *Client) diagnose(ctx context.Context, err error) error {
 	for _, addr := range c.brokers {
+		if ctx.Err() != nil {
+			return err
+		}
 		if found := c.wire.Diagnose(ctx, addr); found != nil {
 			return found
 		}

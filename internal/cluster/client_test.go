@@ -167,7 +167,7 @@ func TestMistakes(t *testing.T) {
 		{cluster.Config{}, 1},
 		{cluster.Config{Brokers: []string{"a:1", "b", "c:"}}, 2},
 		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "KERBEROS"}}, 1},
-		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "OAUTHBEARER"}}, 1},
+		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "OAUTHBEARER", AllowWithoutTLS: true}}, 1},
 		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "SCRAM-SHA-512", User: "u"}}, 1},
 		{cluster.Config{Brokers: []string{"a:1"}, SASL: cluster.SASL{Mechanism: "PLAIN", User: "u", Password: secure.SecretOf("p")}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}}, 0},
 	} {

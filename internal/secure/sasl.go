@@ -125,7 +125,7 @@ func (s SASL) scram(ctx context.Context) (*Exchange, error) {
 func (s SASL) bearer(ctx context.Context) (*Exchange, error) {
 	token, err := s.Token.Token(ctx)
 	if err == nil {
-		err = token.check()
+		err = CheckToken(token)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("SASL: Token: %w", err)

@@ -35,8 +35,8 @@ func TokenOf(s Secret) TokenSource {
 	return TokenFunc(func(context.Context) (Token, error) { return Token{Value: s}, nil })
 }
 
-// check finds what would break the message that carries the token (RFC 7628).
-func (t Token) check() error {
+// CheckToken finds what would break the message that carries the token (RFC 7628).
+func CheckToken(t Token) error {
 	for name, value := range t.Extensions {
 		letters := strings.IndexFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }) < 0
 		printable := strings.IndexFunc(value, func(r rune) bool { return r > 126 || r < 32 && r != '\t' && r != '\r' && r != '\n' }) < 0

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"strings"
-	"time"
 
 	"github.com/IBM/sarama"
 
@@ -51,9 +50,7 @@ func (c *Config) peek(ctx context.Context, addr string, encrypted bool) (code sa
 		return 0, nil, err
 	}
 	defer d.raw.Close()
-	if err := conn.SetDeadline(time.Now().Add(c.DialTimeout)); err != nil {
-		return 0, nil, err
-	}
+	defer context.AfterFunc(ctx, func() { _ = d.raw.Close() })()
 	answer, err := call(conn, c.Connection.ClientID, apiHandshake, handshakeVersion, appendString(nil, "NONE"))
 	if err != nil {
 		if err = secure.HandshakeFailed(err, addr, d.tls); d.wanted && !secure.Refused(err) && ctx.Err() == nil {

@@ -135,6 +135,7 @@ func transact(ctx context.Context, t *testing.T, g *guarded, again bool) error {
 // Each task works with its least rights; each of them that is missing gives the error
 // that names it.
 func TestSecureLeastRights(t *testing.T) {
+	t.Parallel()
 	for name, task := range tasks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,6 +159,7 @@ func TestSecureLeastRights(t *testing.T) {
 
 // A right that is taken away from what runs ends it, with the error that names it.
 func TestSecureRightsTakenAway(t *testing.T) {
+	t.Parallel()
 	for name, task := range tasks {
 		for i := range task.rights(&guarded{}) {
 			t.Run(name+"/"+strings.Join(strings.Fields(task.rights(&guarded{})[i])[:3], " ")+string(rune('0'+i)), func(t *testing.T) {

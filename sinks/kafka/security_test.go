@@ -60,7 +60,7 @@ func TestSASL(t *testing.T) {
 func TestCredentialsThatAreMissing(t *testing.T) {
 	t.Parallel()
 	c := start(t, secured(t), asPlain)
-	within(t, lookUpLimit, func() { wantError(t, run(t, copying("copy"), c.config()), nil, "check") })
+	within(t, lookUpLimit, func() { wantError(t, run(t, copying("copy"), c.config()), nil, "its listener wants SASL; set SASL") })
 }
 
 func TestTLS(t *testing.T) {

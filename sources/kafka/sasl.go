@@ -46,6 +46,9 @@ func (t tokens) Token() (*sarama.AccessToken, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
 	defer cancel()
 	token, err := t.source.Token(ctx)
+	if err == nil {
+		err = secure.CheckToken(token)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("SASL: Token: %w", err)
 	}
