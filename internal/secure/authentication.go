@@ -124,6 +124,9 @@ func (s SASL) MechanismRefused(code sarama.KError, broker string, offered []stri
 
 // CredentialsRefused explains that a broker has refused the credentials.
 func (s SASL) CredentialsRefused(broker string, err error) error {
+	if _, explained := errors.AsType[*AuthenticationError](err); explained {
+		return err
+	}
 	problem := fmt.Sprintf("SASL %s: user %q or the password is wrong", s.Mechanism, s.User)
 	switch {
 	case s.Mechanism == OAuthBearer:

@@ -222,6 +222,8 @@ func (s *Source) groupError(err error) error {
 			topic = e.Topic
 		}
 		err = secure.Denied(err, secure.Read, secure.Topic, topic)
+	case errors.Is(err, sarama.ErrSASLAuthenticationFailed):
+		err = s.cfg.SASL.CredentialsRefused(strings.Join(s.cfg.Brokers, ","), err)
 	case cluster.IsAuth(err):
 		err = secure.Denied(err, secure.Read, secure.Group, s.cfg.Group)
 	}
