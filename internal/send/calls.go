@@ -91,9 +91,6 @@ func (m *machine) called(c *call, a answer, err error, now time.Time) {
 			m.endCall(c, answer{}, m.refused(c, err))
 			return
 		}
-		if secure.Refused(err) {
-			m.failWaiting(err)
-		}
 		c.ambiguous = true
 		m.tx.tainted = true
 		c.rediscover = true
@@ -126,14 +123,6 @@ func (m *machine) callBackoff(c *call, code sarama.KError) time.Duration {
 func (m *machine) endCall(c *call, a answer, err error) {
 	m.calls = m.calls[1:]
 	c.done(a, err)
-}
-
-// failWaiting fails what was not sent yet.
-func (m *machine) failWaiting(err error) {
-	for _, pt := range m.parts {
-		pt.collect(time.Time{}, 0)
-		m.failQueue(pt, err)
-	}
 }
 
 // refused is the error of a call that the cluster does not let us make.

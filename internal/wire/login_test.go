@@ -149,6 +149,10 @@ func TestHandshakesThatFail(t *testing.T) {
 			&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(), MaxVersion: tls.VersionTLS12},
 			&tls.Config{RootCAs: ca.Pool()}, "it wants a client certificate",
 		},
+		"client certificate, and the alert is lost": {
+			&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequestClientCert},
+			&tls.Config{RootCAs: ca.Pool()}, "it wants a client certificate",
+		},
 		"strange client certificate": {
 			&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool()},
 			&tls.Config{RootCAs: ca.Pool(), GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
