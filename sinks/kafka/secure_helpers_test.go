@@ -19,13 +19,15 @@ import (
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/sinks/kafka"
+	"github.com/leat-stream/leat/stages"
 )
 
 // guarded is the secured broker, looked at by its administrator, with topics of this
 // test and a user of its own that may do nothing yet.
 type guarded struct {
 	*cluster
-	id, in, out, dead, group string
+	id, in, out, dead, table string // topics
+	group                    string
 	tls                      *tls.Config
 	user                     kafka.SASL
 }
@@ -65,8 +67,8 @@ func guard(t *testing.T) *guarded {
 	g := &guarded{tls: trusting(t), id: "test-" + strconv.FormatInt(time.Now().UnixNano(), 36)}
 	admin := plain.Auth{User: "admin", Pass: "admin-secret"}.AsMechanism()
 	g.cluster = &cluster{Client: checktest.Dial(t, []string{listenerOf(t, saslListener)}, kgo.SASL(admin), kgo.DialTLSConfig(g.tls.Clone())), t: t}
-	g.in, g.out, g.dead, g.group = g.id+"-in", g.id+"-out", g.id+"-dead", g.id+"-group"
-	for _, topic := range []string{g.in, g.out, g.dead} {
+	g.in, g.out, g.dead, g.table, g.group = g.id+"-in", g.id+"-out", g.id+"-dead", g.id+"-table", g.id+"-group"
+	for _, topic := range []string{g.in, g.out, g.dead, g.table} {
 		g.CreateTopic(topic, 2, nil)
 	}
 	g.user = kafka.SASL{Mechanism: "SCRAM-SHA-512", User: g.id, Password: kafka.SecretOf("its-secret")}
@@ -103,6 +105,16 @@ func (g *guarded) pipeline() *pipeline.Pipeline {
 	p := pipeline.New("guarded", pipeline.DeadLetter(g.dead))
 	in := pipeline.From(p, g.in, serde.String())
 	pipeline.To(stagesCheck(in), g.out, serde.String())
+	return p
+}
+
+// joining looks everything up in a table.
+func (g *guarded) joining() *pipeline.Pipeline {
+	p := pipeline.New("guarded")
+	table := pipeline.Table(p, g.table, serde.String(), serde.String())
+	in := pipeline.From(p, g.in, serde.String())
+	full := stages.EnrichOptional(in, "join", func(s string) string { return s }, table, func(s, v string, _ bool) string { return s + v })
+	pipeline.To(full, g.out, serde.String())
 	return p
 }
 

@@ -178,14 +178,14 @@ func TestSecureSessionsAreRenewed(t *testing.T) {
 			if name == "PLAIN" {
 				principal = "User:plain"
 			}
-			granted := rights(t, append(tasks["pipeline, exactly once"].rights(g), "WRITE on topic "+g.in)...)
+			granted := rights(t, append(tasks["pipeline, exactly once"].rights(g), "WRITE on topic "+g.in, "READ on topic "+g.table)...)
 			g.Grant(principal, granted...)
 			defer g.Revoke(principal, granted...)
 			var log syncBuffer
 			var stats pipeline.Stats
 			cfg := g.config()
 			cfg.Brokers, cfg.SASL, cfg.UntilEnd, cfg.Stats, cfg.Logger = []string{listenerOf(t, shortListener)}, sasl(g), false, &stats, slog.New(slog.NewTextHandler(&log, nil))
-			live := launch(t, g.pipeline(), cfg)
+			live := launch(t, g.joining(), cfg)
 			s := g.settings()
 			s.Brokers, s.SASL = cfg.Brokers, cfg.SASL
 			s.Producer.BatchSize, s.Producer.Linger, s.MaxPending = 1, kafka.NoLinger, 100 // there is always something under way, and never much

@@ -80,6 +80,23 @@ var tasks = map[string]task{
 			return kafka.Run(ctx, g.pipeline(), cfg)
 		},
 	},
+	"pipeline with a table": {
+		rights: func(g *guarded) []string {
+			return []string{
+				"READ on topic " + g.in, "READ on topic " + g.table, "WRITE on topic " + g.out,
+				"READ on group " + g.group, "WRITE on transactional-id " + g.txn(),
+			}
+		},
+		do: func(t *testing.T, g *guarded) error {
+			g.Produce(text(g.in, "a", "good"), text(g.table, "good", "table"))
+			return kafka.Run(t.Context(), g.joining(), g.config())
+		},
+		live: func(ctx context.Context, t *testing.T, g *guarded) error {
+			cfg := g.config()
+			cfg.UntilEnd = false
+			return kafka.Run(ctx, g.joining(), cfg)
+		},
+	},
 	"producer": {
 		rights: func(g *guarded) []string { return []string{"WRITE on topic " + g.out} },
 		do: func(t *testing.T, g *guarded) error {

@@ -54,7 +54,7 @@ type Config struct {
 	Brokers []string
 	// ClientID is Kafka's client.id. Default: leat.
 	ClientID string
-	// TLS, if not nil, encrypts every connection; [TLSFiles] makes the usual one. It must
+	// TLS, if not nil, encrypts every connection; kafka.TLSFiles makes the usual one. It must
 	// verify the broker and be of version 1.2 or later. Kafka: security.protocol, ssl.*.
 	TLS *tls.Config
 	// AllowInsecureTLS permits TLS below version 1.2, or without a check of the

@@ -10,7 +10,7 @@ import (
 	"github.com/leat-stream/leat/internal/secure"
 )
 
-// authenticate sets the credentials of the group's own client, which sarama sends. They
+// authenticate sets the credentials of sarama's own clients, the group's and a table's. They
 // are read anew for each connection, and when a broker wants a session to be renewed;
 // only the password of PLAIN, for which sarama has no hook, is that of the run's start.
 func authenticate(ctx context.Context, s *sarama.Config, with secure.SASL) error {

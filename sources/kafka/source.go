@@ -215,18 +215,11 @@ func (s *Source) leave() {
 
 // groupError is an error of the group's own client; if it is fatal, it says so.
 func (s *Source) groupError(err error) error {
-	switch {
-	case errors.Is(err, sarama.ErrTopicAuthorizationFailed):
-		topic := strings.Join(s.spec.Inputs, ",")
-		if e, ok := errors.AsType[*sarama.ConsumerError](err); ok {
-			topic = e.Topic
-		}
-		err = secure.Denied(err, secure.Read, secure.Topic, topic)
-	case errors.Is(err, sarama.ErrSASLAuthenticationFailed):
-		err = s.cfg.SASL.CredentialsRefused(strings.Join(s.cfg.Brokers, ","), err)
-	case cluster.IsAuth(err):
-		err = secure.Denied(err, secure.Read, secure.Group, s.cfg.Group)
+	topics := strings.Join(s.spec.Inputs, ",")
+	if e, ok := errors.AsType[*sarama.ConsumerError](err); ok {
+		topics = e.Topic
 	}
+	err = s.readError(err, topics)
 	fatal := isFatal(err)
 	where := fmt.Sprintf("pipeline %q", s.spec.Pipeline)
 	if _, says := errors.AsType[*secure.AuthorizationError](err); !says {
@@ -237,6 +230,17 @@ func (s *Source) groupError(err error) error {
 		return pipeline.Fatal(err)
 	}
 	return err
+}
+
+// readError says what a refusal means that sarama has met.
+func (s *Source) readError(err error, topic string) error {
+	switch {
+	case errors.Is(err, sarama.ErrSASLAuthenticationFailed):
+		return s.cfg.SASL.CredentialsRefused(strings.Join(s.cfg.Brokers, ","), err)
+	case errors.Is(err, sarama.ErrGroupAuthorizationFailed):
+		return secure.Denied(err, secure.Read, secure.Group, s.cfg.Group)
+	}
+	return secure.Denied(err, secure.Read, secure.Topic, topic)
 }
 
 // isFatal tells errors of the group that joining again does not cure.

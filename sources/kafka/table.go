@@ -25,6 +25,9 @@ func (s *Source) Follow(ctx context.Context, topic string, apply func(context.Co
 	conf.Consumer.Return.Errors = true
 	conf.Consumer.Fetch.Default = int32(s.cfg.FetchMaxBytes)
 	conf.Metadata.Retry.Max = 200
+	if err := authenticate(ctx, conf, s.cfg.SASL); err != nil {
+		return err
+	}
 	consumer, err := sarama.NewConsumer(s.cfg.Brokers, conf)
 	if err != nil {
 		return fmt.Errorf("topic %q: %w", topic, err)
@@ -109,7 +112,7 @@ func (f *follower) read(ctx context.Context, fail context.CancelCauseFunc, pc sa
 	f.readers.Go(func() {
 		for err := range pc.Errors() {
 			if isFatal(err) {
-				fail(fmt.Errorf("%v: %w", part, err))
+				fail(pipeline.Fatal(fmt.Errorf("%v: %w", part, f.s.readError(err, part.Topic))))
 				continue
 			}
 			f.s.cfg.Logger.Debug("table", "partition", part, "error", err)
