@@ -34,10 +34,20 @@ const soon = 12 * time.Second
 // has them.
 type task struct {
 	rights func(*guarded) []string
+	// first is how many of them, from the front, are taken away; the others are as in
+	// another task. Zero means all.
+	first int
 	// do does it once and looks at what came of it.
 	do func(t *testing.T, g *guarded) error
 	// live does it over and over until it fails or ctx ends; nil if that is no other code.
 	live func(ctx context.Context, t *testing.T, g *guarded) error
+}
+
+func (k task) taken(all []string) []string {
+	if k.first > 0 {
+		return all[:k.first]
+	}
+	return all
 }
 
 var tasks = map[string]task{
@@ -81,9 +91,10 @@ var tasks = map[string]task{
 		},
 	},
 	"pipeline with a table": {
+		first: 1,
 		rights: func(g *guarded) []string {
 			return []string{
-				"READ on topic " + g.in, "READ on topic " + g.table, "WRITE on topic " + g.out,
+				"READ on topic " + g.table, "READ on topic " + g.in, "WRITE on topic " + g.out,
 				"READ on group " + g.group, "WRITE on transactional-id " + g.txn(),
 			}
 		},
@@ -160,7 +171,7 @@ func TestSecureLeastRights(t *testing.T) {
 			all := task.rights(g)
 			g.Grant(g.principal(), rights(t, all...)...)
 			noError(t, task.do(t, g), "with the least rights")
-			for _, one := range all {
+			for _, one := range task.taken(all) {
 				g.Revoke(g.principal(), right(t, one))
 				wantDenied(t, one, "without it", within2(t, func() error { return task.do(t, g) }))
 				less := describing(one)
@@ -178,7 +189,7 @@ func TestSecureLeastRights(t *testing.T) {
 func TestSecureRightsTakenAway(t *testing.T) {
 	t.Parallel()
 	for name, task := range tasks {
-		for i := range task.rights(&guarded{}) {
+		for i := range task.taken(task.rights(&guarded{})) {
 			t.Run(name+"/"+strings.Join(strings.Fields(task.rights(&guarded{})[i])[:3], " ")+string(rune('0'+i)), func(t *testing.T) {
 				t.Parallel()
 				g := guard(t)
