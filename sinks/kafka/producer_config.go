@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/internal/send"
+	"github.com/leat-stream/leat/pipeline"
 )
 
 // ProducerConfig configures the producer, of a pipeline as well as a [Producer]. The
@@ -91,6 +92,24 @@ const (
 	Zstd
 )
 
+// String is Kafka's value for it.
+func (c Compression) String() string {
+	switch c {
+	case LZ4:
+		return "lz4"
+	case NoCompression:
+		return "none"
+	case Snappy:
+		return "snappy"
+	case Gzip:
+		return "gzip"
+	case Zstd:
+		return "zstd"
+	default:
+		return fmt.Sprintf("Compression(%d)", uint8(c))
+	}
+}
+
 const (
 	defaultLinger             = 5 * time.Millisecond
 	defaultMaxRequestSize     = 1 << 20
@@ -105,6 +124,16 @@ const (
 	defaultBufferMemory       = 32 << 20
 	defaultApplication        = "leat"
 )
+
+// WithDefaults returns c with the defaults of a pipeline in place of zero values, but
+// for MaxBlock's. NoLinger stays NoLinger.
+func (c ProducerConfig) WithDefaults() ProducerConfig {
+	d := c.withDefaults(pipeline.DefaultCommitInterval)
+	if c.Linger == NoLinger {
+		d.Linger = NoLinger
+	}
+	return d
+}
 
 // withDefaults leaves MaxBlock alone: its default is not the same for everyone.
 func (c ProducerConfig) withDefaults(commitInterval time.Duration) ProducerConfig {

@@ -80,13 +80,20 @@ func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, er
 }
 
 // transactionalID is stable for a named instance, so that a restart ends what the
-// run before it left open. There is one producer to a worker: slot 0.
+// run before it left open.
 func transactionalID(cfg Config, pipelineName string) string {
-	instance := cfg.Instance
-	if instance == "" {
-		instance = rand.Text()
+	if cfg.Instance == "" {
+		cfg.Instance = rand.Text()
 	}
-	return fmt.Sprintf("%s-%s-%s-0", cmp.Or(cfg.Application, defaultApplication), cmp.Or(cfg.Group, pipelineName), instance)
+	return cfg.TransactionalID(pipelineName)
+}
+
+// TransactionalID returns the transactional.id of a worker that runs the pipeline of
+// that name: application-group-instance-slot. There is one producer to a worker: slot
+// 0. Without Instance a worker makes up a name in its place; the rest is what a rule
+// of access by prefix can name.
+func (c Config) TransactionalID(pipelineName string) string {
+	return fmt.Sprintf("%s-%s-%s-0", cmp.Or(c.Application, defaultApplication), cmp.Or(c.Group, pipelineName), c.Instance)
 }
 
 func (s *Sink) remember(counts map[string]int32) {
