@@ -1,0 +1,264 @@
+package doctor_test
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/leat-stream/leat/doctor"
+	"github.com/leat-stream/leat/embedded"
+	"github.com/leat-stream/leat/internal/checktest"
+	"github.com/leat-stream/leat/internal/murmur2"
+	"github.com/leat-stream/leat/sinks/kafka"
+)
+
+// The specification's table of acks=all, and what is beside it.
+func TestMinISR(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		replicas int16
+		least    string
+		acks     kafka.Acks
+		before   *kversion.Versions
+		want     string // of min-isr; empty if it is fine
+	}{
+		{3, "1", kafka.AcksAll, nil, "degrades to acks=1"},
+		{3, "2", kafka.AcksAll, nil, ""},
+		{3, "3", kafka.AcksAll, nil, "one broker that is down blocks writes"},
+		{3, "4", kafka.AcksAll, nil, "one broker that is down blocks writes"}, // capped since 3.7
+		{3, "4", kafka.AcksAll, kversion.V3_6_0(), "refuse every write"},
+		{2, "1", kafka.AcksAll, nil, "degrades to acks=1"},
+		{2, "2", kafka.AcksAll, nil, "one broker that is down blocks writes"},
+		{1, "1", kafka.AcksAll, nil, ""},
+		{1, "2", kafka.AcksAll, nil, ""},
+		{1, "2", kafka.AcksAll, kversion.V3_6_0(), "refuse every write"},
+		{3, "1", kafka.AcksLeader, nil, ""}, // nobody asks
+		{3, "3", kafka.AcksNone, nil, ""},
+	} {
+		t.Run(fmt.Sprintf("%s of %d, acks %v", x.least, x.replicas, x.acks), func(t *testing.T) {
+			t.Parallel()
+			cfg := soundConfig()
+			cfg.Topics = nil
+			if x.before != nil {
+				cfg.Options = append(cfg.Options, kfake.MaxVersions(x.before))
+			}
+			p := admit(t, cfg)
+			createWith(t, p.fake.Brokers(), "out", x.replicas, map[string]string{"min.insync.replicas": x.least})
+			s := doctor.Settings{Outputs: []string{"out"}, Config: kafka.Config{Brokers: p.fake.Brokers(), Producer: kafka.ProducerConfig{Acks: x.acks}}}
+			report := check(t, s)
+			var want []string
+			if x.want != "" {
+				want = append(want, "fault min-isr out")
+				says(t, report, doctor.CheckMinISR, x.want, "min.insync.replicas=2")
+			}
+			if x.replicas < 3 {
+				want = append(want, "fault replication out")
+			}
+			found(t, report, want...)
+		})
+	}
+}
+
+func TestMessageSize(t *testing.T) {
+	t.Parallel()
+	cfg := soundConfig()
+	cfg.Topics[1].Config = map[string]string{"max.message.bytes": "200000"}
+	p := admit(t, cfg)
+	for _, x := range []struct {
+		batch, record int
+		says, change  string // empty if it is fine
+	}{
+		{200_000, 200_000, "", ""},
+		{200_001, 200_000, "BatchSize is 200001", "max.message.bytes=200013"},
+		{200_000, 200_001, "MaxRequestSize is 200001", "max.message.bytes=200013"},
+		{300_000, 400_000, "BatchSize is 300000: full batches that do not compress are refused and sent again in parts; MaxRequestSize is 400000", "max.message.bytes=400012"},
+	} {
+		s := p.settings
+		s.Config.Producer = kafka.ProducerConfig{BatchSize: x.batch, MaxRequestSize: x.record}
+		report := check(t, s)
+		if x.says == "" {
+			found(t, report)
+			continue
+		}
+		found(t, report, "fault message-size out")
+		says(t, report, doctor.CheckMessageSize, x.says, x.change)
+	}
+}
+
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	cfg := soundConfig()
+	for topic, codec := range map[string]string{"zstd": "zstd", "uncompressed": "uncompressed", "producer": "producer"} {
+		cfg.Topics = append(cfg.Topics, embedded.Topic{Name: topic, Config: map[string]string{"compression.type": codec}})
+	}
+	p := admit(t, cfg)
+	p.settings.Outputs = []string{"zstd", "uncompressed", "producer"}
+	for codec, want := range map[kafka.Compression][]string{
+		kafka.Zstd:          {"warning compression uncompressed"},
+		kafka.NoCompression: {"warning compression zstd"},
+		kafka.Snappy:        {"warning compression uncompressed", "warning compression zstd"},
+	} {
+		s := p.settings
+		s.Config.Producer.Compression = codec
+		found(t, check(t, s), want...)
+	}
+}
+
+// saramas is the partition that sarama's default partitioner chooses.
+func saramas(t *testing.T) func(key []byte) int32 {
+	choose := sarama.NewHashPartitioner("out")
+	return func(key []byte) int32 {
+		p, err := choose.Partition(&sarama.ProducerMessage{Key: sarama.ByteEncoder(key)}, partitions)
+		noError(t, err, "choose")
+		return p
+	}
+}
+
+func TestPartitioner(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		records []*kgo.Record
+		want    string // of the warning; empty if it is fine
+	}{
+		"sarama's": {keyed("out", 200, saramas(t)), "only "},
+		"unsigned": {keyed("out", 200, func(key []byte) int32 {
+			h := fnv.New32a()
+			_, _ = h.Write(key)
+			return int32(h.Sum32() % partitions)
+		}), "FNV-1a, unsigned"},
+		"grown":          {keyed("out", 200, func(key []byte) int32 { return murmur2.Partition(key, 4) }), "they fit 4 partitions"},
+		"by hand":        {keyed("out", 200, func(key []byte) int32 { return int32(key[len(key)-1]) % partitions }), "explains the partition of only"},
+		"a few by hand":  {append(keyed("out", 196, byKey), keyed("out", 4, func(key []byte) int32 { return (byKey(key) + 1) % partitions })...), ""},
+		"keys in two":    {append(keyed("out", 100, byKey), keyed("out", 100, func(key []byte) int32 { return (byKey(key) + 1) % partitions })...), "100 keys are in more than one partition"},
+		"a hot key":      {append(keyed("out", 100, byKey), slices.Repeat(keyed("out", 1, func([]byte) int32 { return 5 }), 150)...), ""},
+		"none with keys": {[]*kgo.Record{{Topic: "out", Value: []byte("v")}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := admit(t, soundConfig())
+			p.Produce(x.records...)
+			report := check(t, p.settings)
+			if x.want == "" {
+				found(t, report)
+				return
+			}
+			found(t, report, "warning partitioner out")
+			says(t, report, doctor.CheckPartitioner, x.want, "one partitioner")
+			if name == "sarama's" {
+				says(t, report, doctor.CheckPartitioner, "what does is FNV-1a, sarama's default", "NewMurmur2Partitioner")
+			}
+		})
+	}
+}
+
+func byKey(key []byte) int32 { return murmur2.Partition(key, partitions) }
+
+// Neither control records nor those of aborted transactions count, and of a long log
+// only the ends are read.
+func TestPartitionerLooksAtCommittedEnds(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	wrong := func(key []byte) int32 { return (byKey(key) + 1) % partitions }
+	p.Produce(keyed("out", 3000, wrong)...) // old
+	p.Produce(keyed("out", 3000, byKey)...)
+	p.ProduceTransaction(true, keyed("out", 30, byKey)...)
+	p.ProduceTransaction(false, keyed("out", 30, wrong)...)
+	report := check(t, p.settings)
+	found(t, report)
+	for _, f := range report.Findings {
+		if f.Check != doctor.CheckPartitioner {
+			continue
+		}
+		fields := strings.Fields(f.Text) // murmur2 explains n of m keys
+		if n, err := strconv.Atoi(fields[4]); err != nil || n < 500 || n > 1000 {
+			t.Errorf("%s", f.Text)
+		}
+	}
+	// The same is seen when it counts.
+	p.ProduceTransaction(true, keyed("out", 1000, wrong)...)
+	found(t, check(t, p.settings), "warning partitioner out")
+}
+
+// The group has members with which we cannot share it.
+func TestGroup(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		join   func(*patient)
+		want   []string
+		says   string
+		change string
+	}{
+		"our instance": {func(p *patient) { p.JoinAndDie("g", "a", "in", 0) }, []string{"fault group g"}, "instance a is a member already", "another Instance"},
+		"other topics": {func(p *patient) { p.JoinAndDie("g", "x", "out", 0) }, []string{"fault group g"}, "reads other topics (out)", "another group"},
+		"eager":        {func(p *patient) { p.consume(kgo.Balancers(kgo.RangeBalancer())) }, []string{"fault group g"}, "by range, and we by cooperative-sticky", "another group"},
+		"KIP-848":      {func(p *patient) { p.consume(kgo.ServerSideBalancer()) }, []string{"fault group g"}, "KIP-848", "another group"},
+		"comrade":      {func(p *patient) { p.consume(kgo.Balancers(kgo.CooperativeStickyBalancer())) }, []string{"warning group-active g"}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := admit(t, soundConfig())
+			x.join(p)
+			report := check(t, p.settings)
+			found(t, report, x.want...)
+			if x.says != "" {
+				says(t, report, doctor.CheckGroup, x.says, x.change)
+			}
+			if n := p.Members("g"); n != 1 && name != "KIP-848" { // an older question does not find those
+				t.Errorf("the group has %d members", n)
+			}
+		})
+	}
+}
+
+// consume joins the group for the test's time.
+func (p *patient) consume(opts ...kgo.Opt) {
+	p.t.Helper()
+	k, err := kgo.NewClient(append(opts, kgo.SeedBrokers(p.fake.Brokers()...), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("in"))...)
+	noError(p.t, err, "client")
+	p.t.Cleanup(k.Close)
+	p.Produce(keyed("in", 1, byKey)...)
+	if fetches := k.PollFetches(p.t.Context()); fetches.Err() != nil || fetches.NumRecords() != 1 {
+		p.t.Fatalf("poll: %d records, %v", fetches.NumRecords(), fetches.Err())
+	}
+}
+
+// A producer that died in its transaction, or lives.
+func TestTransactionalID(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	k, err := kgo.NewClient(kgo.SeedBrokers(p.fake.Brokers()...), kgo.TransactionalID("leat-g-a-0"))
+	noError(t, err, "client")
+	defer k.Close()
+	noError(t, k.BeginTransaction(), "begin")
+	noError(t, k.ProduceSync(t.Context(), &kgo.Record{Topic: "out", Value: []byte("v")}).FirstErr(), "produce")
+	report := check(t, p.settings)
+	found(t, report, "warning transactional-id leat-g-a-0")
+	says(t, report, doctor.CheckTransactionalID, "a transaction is open since 20", "stop the producer")
+	noError(t, k.EndTransaction(t.Context(), kgo.TryCommit), "commit: it was not fenced")
+	found(t, check(t, p.settings))
+}
+
+// It only asks, and asks nothing that has a cluster create or change something.
+func TestOnlyQuestions(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	p.Produce(keyed("out", 10, byKey)...)
+	sent := checktest.Watch(p.fake.Fake())
+	found(t, check(t, p.settings))
+	allowed := []string{
+		"ApiVersions", "ConsumerGroupDescribe", "DescribeConfigs", "DescribeGroups", "DescribeTransactions", "Fetch", "ListOffsets", "Metadata",
+	}
+	// The test's own client offers its metrics when it likes.
+	got := slices.DeleteFunc(sent(), func(name string) bool { return strings.HasSuffix(name, "TelemetrySubscriptions") })
+	if !slices.Equal(got, allowed) {
+		t.Errorf("it sent %v, not %v", got, allowed)
+	}
+}
