@@ -20,6 +20,7 @@ type command struct {
 
 var commands = []command{
 	{"copy", "copy a topic to another, exactly once", runCopy},
+	{"doctor", "check a cluster before production", runDoctor},
 	{"perf", "measure how fast records can be written", runPerf},
 }
 
