@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/IBM/sarama"
+
+	"github.com/leat-stream/leat/sinks/kafka"
 )
 
 // apiDescribeCluster came with Kafka 2.8, as did the rule that who may write to a topic
@@ -44,14 +46,59 @@ func (e *exam) topicRights() {
 			e.ok(CheckACLs, topic, "the user has the rights it needs")
 		}
 	}
-	if len(e.Outputs) > 0 && !e.transactional() && e.needsIdempotentWrite() && mayNot(e.onTheAll, sarama.AclOperationIdempotentWrite) {
+	e.idempotentWrite()
+}
+
+// idempotentWrite looks for the right that older brokers ask of an idempotent producer
+// without transactions.
+func (e *exam) idempotentWrite() {
+	older := slices.ContainsFunc(e.nodes, func(n node) bool {
+		_, known := n.versions[apiDescribeCluster]
+		return !known
+	})
+	if !older || len(e.Outputs) == 0 || e.transactional() || e.producer.Idempotence != kafka.IdempotenceOn {
+		return
+	}
+	switch {
+	case !mayNot(e.onTheAll, sarama.AclOperationIdempotentWrite):
+	case mayNot(e.onTheAll, sarama.AclOperationDescribe):
+		e.find(CheckACLs, "", NotVisible, e.allow("Describe", "--cluster"), "brokers before 2.8 ask for IdempotentWrite on the cluster, and do not tell whether the user has it")
+	default:
 		e.find(CheckACLs, "", Fault, e.allow("IdempotentWrite", "--cluster"), "the user has no right IdempotentWrite on the cluster, which brokers before 2.8 ask of an idempotent producer")
 	}
 }
 
-func (e *exam) needsIdempotentWrite() bool {
-	return len(e.needs()) > 1 && slices.ContainsFunc(e.nodes, func(n node) bool {
-		_, known := n.versions[apiDescribeCluster]
-		return !known
-	})
+// mayAll tells that the user may do everything, as where there are no rules of access:
+// then there is no need to ask for what brokers do not tell.
+func (e *exam) mayAll() bool {
+	return e.rights && !slices.ContainsFunc([]sarama.AclOperation{
+		sarama.AclOperationCreate, sarama.AclOperationAlter, sarama.AclOperationDescribe, sarama.AclOperationClusterAction,
+		sarama.AclOperationDescribeConfigs, sarama.AclOperationAlterConfigs, sarama.AclOperationIdempotentWrite,
+	}, func(op sarama.AclOperation) bool { return mayNot(e.onTheAll, op) })
+}
+
+// groupRights says whether the user may read as the group.
+func (e *exam) groupRights(g *sarama.GroupDescription) {
+	name := e.Config.Group
+	switch {
+	case e.mayAll():
+		e.ok(CheckACLs, name, "the user may do everything")
+	case g == nil:
+		e.find(CheckACLs, name, NotVisible, "look again when the cluster has had a group", "the user may see the group; whether it has the right Read, no broker tells before there is a coordinator")
+	case g.Version < kip430Groups:
+		e.find(CheckACLs, name, NotVisible, "", "the user may see the group; brokers tell whether it has the right Read from Kafka 2.3 on")
+	case mayNot(g.AuthorizedOperations, sarama.AclOperationRead):
+		e.find(CheckACLs, name, Fault, e.allow("Read", "--group "+name), "the user has no right Read on the group")
+	default:
+		e.ok(CheckACLs, name, "the user has the right Read on the group")
+	}
+}
+
+// transactionalRights says what is known of a transactional id that the user may see.
+func (e *exam) transactionalRights(id string) {
+	if e.mayAll() {
+		e.ok(CheckACLs, id, "the user may do everything")
+		return
+	}
+	e.find(CheckACLs, id, NotVisible, "", "the user has the right Describe on the transactional id; brokers do not tell whether it has Write, too, which it needs")
 }

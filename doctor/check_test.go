@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -221,12 +222,39 @@ func TestOf(t *testing.T) {
 // its own.
 func TestIdempotentWrite(t *testing.T) {
 	t.Parallel()
-	p := withRights(t, rights(), kfake.MaxVersions(kversion.V2_7_0()))
-	s := doctor.Settings{Outputs: []string{"out"}, Config: kafka.Config{Brokers: p.fake.Brokers(), SASL: as}}
-	found(t, check(t, s), "fault acls ")
+	old := kfake.MaxVersions(kversion.V2_7_0())
+	right := right(kmsg.ACLResourceTypeCluster, "kafka-cluster", kmsg.ACLOperationDescribe)
+	s := doctor.Settings{Outputs: []string{"out"}, Config: kafka.Config{Brokers: withRights(t, rights(), old).fake.Brokers(), SASL: as}}
+	found(t, check(t, s), "not visible acls ")
+	s.Config.Brokers = withRights(t, append(rights(), right), old).fake.Brokers()
+	report := check(t, s)
+	found(t, report, "fault acls ")
+	says(t, report, doctor.CheckACLs, "brokers before 2.8", "--operation IdempotentWrite --cluster")
 	s.Config.Producer.Acks = kafka.AcksLeader
 	found(t, check(t, s))
 	s.Config.Producer.Acks = kafka.AcksAll
-	s.Config.Brokers = withRights(t, rights()).fake.Brokers()
+	s.Config.Brokers = withRights(t, append(rights(), right)).fake.Brokers()
 	found(t, check(t, s))
+}
+
+// Nobody has used a group yet, so that no broker tells what the user may do to one.
+func TestNoCoordinator(t *testing.T) {
+	t.Parallel()
+	for _, super := range []bool{false, true} {
+		p := withRights(t, rights())
+		fake := p.fake.Fake()
+		fake.ControlKey(int16(kmsg.DescribeGroups), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			fake.KeepControl()
+			resp := r.ResponseKind().(*kmsg.DescribeGroupsResponse)
+			g := kmsg.NewDescribeGroupsResponseGroup()
+			g.ErrorCode = kerr.CoordinatorNotAvailable.Code
+			resp.Groups = append(resp.Groups, g)
+			return resp, nil, true
+		})
+		want := []string{"not visible acls g", "not visible acls leat-g-a-0"}
+		if super {
+			p.settings.Config.SASL.User, want = "root", nil
+		}
+		found(t, check(t, p.settings), want...)
+	}
 }

@@ -51,13 +51,7 @@ func (e *exam) group(ctx context.Context) {
 		e.find(CheckGroup, name, NotVisible, "", "its coordinator does not answer: %s", line(err))
 		return
 	}
-	if g != nil && g.Version >= 3 && e.rights {
-		if mayNot(g.AuthorizedOperations, sarama.AclOperationRead) {
-			e.find(CheckACLs, name, Fault, e.allow("Read", "--group "+name), "the user has no right Read on the group")
-		} else {
-			e.ok(CheckACLs, name, "the user has the right Read on the group")
-		}
-	}
+	e.groupRights(g)
 	if g == nil || len(g.Members) == 0 {
 		e.newGroup(ctx)
 		return

@@ -67,6 +67,17 @@ func TestMinISR(t *testing.T) {
 	}
 }
 
+// What exactly once rests on is kept by the cluster, in topics that have replicas, too.
+func TestInternalTopics(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	createWith(t, p.fake.Brokers(), "__consumer_offsets", 3, nil)
+	createWith(t, p.fake.Brokers(), "__transaction_state", 1, nil)
+	found(t, check(t, p.settings), "fault replication __transaction_state")
+	p.settings.Config.Group, p.settings.Inputs = "", nil // a producer has nothing to do with them
+	found(t, check(t, p.settings))
+}
+
 func TestMessageSize(t *testing.T) {
 	t.Parallel()
 	cfg := soundConfig()

@@ -13,16 +13,22 @@ import (
 	"github.com/leat-stream/leat/pipeline"
 )
 
-// kip430 is the version of Metadata from which brokers tell what a user may do.
-const kip430 = 8
+// From these versions of Metadata and DescribeGroups on, brokers tell what a user may do
+// (KIP-430, Kafka 2.3).
+const (
+	kip430       = 8
+	kip430Groups = 3
+)
 
 // topicsExist asks for the topics, and for their settings. Those that can be looked at
 // further are kept.
 func (e *exam) topicsExist(ctx context.Context) {
 	e.topics = map[string]*sarama.TopicMetadata{}
-	all := e.Settings.topics()
+	all := append(e.Settings.topics(), e.internal()...)
 	resp, err := e.client.Inspect(ctx, all)
-	if err == nil && slices.ContainsFunc(resp.Topics, func(t *sarama.TopicMetadata) bool { return t.Err == sarama.ErrUnknownTopicOrPartition }) {
+	if err == nil && slices.ContainsFunc(resp.Topics, func(t *sarama.TopicMetadata) bool {
+		return t.Err == sarama.ErrUnknownTopicOrPartition && !slices.Contains(e.internal(), t.Name)
+	}) {
 		select { // a broker may not know yet what was created just now
 		case <-time.After(pipeline.Backoff{}.Wait(0)):
 			resp, err = e.client.Inspect(ctx, all)
@@ -38,6 +44,8 @@ func (e *exam) topicsExist(ctx context.Context) {
 	var exist []string
 	for _, t := range resp.Topics {
 		switch {
+		case slices.Contains(e.internal(), t.Name):
+			e.internalReplication(t)
 		case t.Err == sarama.ErrNoError || t.Err == sarama.ErrLeaderNotAvailable:
 			e.topics[t.Name] = t
 			exist = append(exist, t.Name)

@@ -78,8 +78,10 @@ func (e *exam) transactionalID(ctx context.Context) {
 	case err != nil:
 		e.find(CheckTransactionalID, id, NotVisible, "", "its coordinator does not answer: %s", line(err))
 	case state == nil:
+		e.transactionalRights(id)
 		e.ok(CheckTransactionalID, id, "nobody has used it")
 	default:
+		e.transactionalRights(id)
 		e.transactionState(id, state)
 	}
 }
