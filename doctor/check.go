@@ -13,15 +13,16 @@ import (
 )
 
 // Check looks at the cluster and returns what it found. Its error says that the settings
-// are wrong or that ctx ended, and is not about the cluster: a cluster that cannot be
-// reached is a finding. Every question is bounded, by 20 s for each broker or partition
-// that does not answer; ctx bounds all. On a cluster that answers it takes a second or
-// so, most of it to read at most 1,000 records of each output topic.
+// are wrong, or that ctx ended first, in which case what was found until then comes with
+// it. A cluster that cannot be reached is a finding, not an error. On a cluster that
+// answers it takes a second or so, most of it to read at most 1,000 records of each
+// output topic; each broker that does not answer costs some seconds at each question.
+// Checks may run concurrently.
 func Check(ctx context.Context, s Settings) (*Report, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	e := &exam{Settings: &s, producer: s.producer(), report: &Report{Findings: []Finding{}}}
+	e := &exam{Settings: &s, producer: s.producer(), over: ctx.Done(), report: &Report{Findings: []Finding{}}}
 	if e.brokers(ctx) {
 		e.versions()
 		e.topicsExist(ctx)
@@ -45,7 +46,7 @@ func Check(ctx context.Context, s Settings) (*Report, error) {
 		_ = e.client.Close() // connections that nobody uses
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("the checks did not end in time: %w", context.Cause(ctx))
+		return e.report, fmt.Errorf("not all checks were made: %w", context.Cause(ctx))
 	}
 	return e.report, nil
 }
@@ -55,6 +56,7 @@ type exam struct {
 	*Settings
 	producer kafka.ProducerConfig
 	report   *Report
+	over     <-chan struct{} // what is found afterwards is that nothing answered in time
 
 	client *cluster.Client
 	nodes  []node // that answer
@@ -67,6 +69,11 @@ type exam struct {
 }
 
 func (e *exam) find(check, subject string, v Verdict, change, format string, args ...any) {
+	select {
+	case <-e.over:
+		return
+	default:
+	}
 	f := Finding{Check: check, Subject: subject, Verdict: v, Text: fmt.Sprintf(format, args...), Change: change}
 	f.Accepted = (v == Fault || v == Warning) && e.accepts(f)
 	e.report.Findings = append(e.report.Findings, f)

@@ -7,10 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/leat-stream/leat/doctor"
@@ -149,7 +151,7 @@ func TestPartitioner(t *testing.T) {
 		"by hand":        {keyed("out", 200, func(key []byte) int32 { return int32(key[len(key)-1]) % partitions }), "explains the partition of only"},
 		"a few by hand":  {append(keyed("out", 196, byKey), keyed("out", 4, func(key []byte) int32 { return (byKey(key) + 1) % partitions })...), ""},
 		"keys in two":    {append(keyed("out", 100, byKey), keyed("out", 100, func(key []byte) int32 { return (byKey(key) + 1) % partitions })...), "100 keys are in more than one partition"},
-		"a hot key":      {append(keyed("out", 100, byKey), slices.Repeat(keyed("out", 1, func([]byte) int32 { return 5 }), 150)...), ""},
+		"a hot key":      {append(keyed("out", 100, byKey), hot(150)...), ""},
 		"none with keys": {[]*kgo.Record{{Topic: "out", Value: []byte("v")}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,6 +170,14 @@ func TestPartitioner(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hot are many records of one key, put where it does not belong.
+func hot(n int) (out []*kgo.Record) {
+	for range n {
+		out = append(out, keyed("out", 1, func(key []byte) int32 { return (byKey(key) + 1) % partitions })...)
+	}
+	return out
 }
 
 func byKey(key []byte) int32 { return murmur2.Partition(key, partitions) }
@@ -255,6 +265,47 @@ func TestTransactionalID(t *testing.T) {
 	says(t, report, doctor.CheckTransactionalID, "a transaction is open since 20", "stop the producer")
 	noError(t, k.EndTransaction(t.Context(), kgo.TryCommit), "commit: it was not fenced")
 	found(t, check(t, p.settings))
+}
+
+// Any broker may be the coordinator: the lowest maximum counts.
+func TestTransactionTimeout(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	fake := p.fake.Fake()
+	fake.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		asked := r.(*kmsg.DescribeConfigsRequest).Resources
+		if len(asked) != 1 || asked[0].ResourceType != kmsg.ConfigResourceTypeBroker || fake.CurrentNode() != 0 {
+			return nil, nil, false
+		}
+		resp := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		res := kmsg.NewDescribeConfigsResponseResource()
+		res.ResourceType, res.ResourceName = asked[0].ResourceType, asked[0].ResourceName
+		conf := kmsg.NewDescribeConfigsResponseResourceConfig()
+		conf.Name, conf.Value = "transaction.max.timeout.ms", kmsg.StringPtr("20000")
+		res.Configs = append(res.Configs, conf)
+		resp.Resources = append(resp.Resources, res)
+		return resp, nil, true
+	})
+	for _, x := range []struct {
+		timeout time.Duration
+		want    []string
+	}{
+		{0, nil}, // 15 s
+		{20 * time.Second, nil},
+		{20*time.Second + time.Millisecond, []string{"fault transaction-timeout "}},
+	} {
+		s := p.settings
+		s.Config.Producer.TransactionTimeout = x.timeout
+		found(t, check(t, s), x.want...)
+	}
+	s := p.settings
+	s.Config.CommitInterval = 8 * time.Second // three of them
+	found(t, check(t, s), "fault transaction-timeout ")
+	s = doctor.Settings{Config: kafka.Config{Brokers: p.fake.Brokers()}, TransactionalID: "mine"} // 60 s
+	found(t, check(t, s), "fault transaction-timeout ")
+	s.TransactionalID = "" // no transactions
+	found(t, check(t, s))
 }
 
 // It only asks, and asks nothing that has a cluster create or change something.

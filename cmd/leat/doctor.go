@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,9 +32,9 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	report, err := doctor.Check(ctx, o.settings)
-	if err != nil {
-		return err
+	report, failed := doctor.Check(ctx, o.settings)
+	if report == nil {
+		return failed
 	}
 	wrong := report.Wrong()
 	unseen := 0
@@ -42,7 +43,7 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) err
 			unseen++
 		}
 	}
-	sound := len(wrong) == 0 && (unseen == 0 || !o.strict)
+	sound := failed == nil && len(wrong) == 0 && (unseen == 0 || !o.strict)
 	if o.json {
 		enc := json.NewEncoder(stdout)
 		enc.SetEscapeHTML(false)
@@ -54,7 +55,11 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	} else {
 		err = report.WriteTable(stdout)
 	}
-	if err == nil && !sound {
+	switch {
+	case err != nil:
+	case failed != nil:
+		err = failed
+	case !sound:
 		err = fmt.Errorf("%d wrong, %d not visible", len(wrong), unseen)
 	}
 	return err
@@ -108,9 +113,13 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 	fs.IntVar(&request, "max-request-size", 0, "MaxRequestSize, in `bytes`")
 	timeout := fs.Duration("transaction-timeout", 0, "TransactionTimeout")
 	fs.Func("registry", "`URLs` of the schema registry, comma separated", list(&registries))
-	fs.Func("schema", "`topic=file` with the Avro schema of the topic's values; may be repeated", byTopic(func(topic, file string) error {
+	fs.Func("schema", "`topic=file` with the schema of the topic's values: .json and .proto as their names say, else Avro; may be repeated", byTopic(func(topic, file string) error {
 		text, err := os.ReadFile(file)
-		s.Schemas[topic] = registry.Schema{Type: registry.Avro, Text: string(text)}
+		language, known := map[string]registry.Type{".json": registry.JSON, ".proto": registry.Protobuf}[filepath.Ext(file)]
+		if !known {
+			language = registry.Avro
+		}
+		s.Schemas[topic] = registry.Schema{Type: language, Text: string(text)}
 		return err
 	}))
 	fs.Func("accept", "`checks` that are known to fail and to be lived with, comma separated: as in replication or compression:orders", list(&s.Accept))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/embedded"
 )
@@ -103,6 +104,30 @@ func TestDoctorStrict(t *testing.T) {
 	args := []string{"doctor", "--brokers", strings.Join(c.Brokers(), ","), "--output", "out"}
 	leatWith(t.Context(), args...).want(t, 0)
 	leatWith(t.Context(), append(args, "--strict")...).want(t, 1)
+}
+
+// What was found until the time was up is shown.
+func TestDoctorTimeout(t *testing.T) {
+	c, err := embedded.Start(embedded.Config{Brokers: 3, Topics: []embedded.Topic{{Name: "in"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	release := make(chan struct{})
+	defer close(release)
+	c.Fake().ControlKey(int16(kmsg.DescribeTransactions), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.Fake().SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	got := leatWith(t.Context(), "doctor", "--brokers", strings.Join(c.Brokers(), ","), "--group", "g", "--input", "in", "--output", "out", "--timeout", "1s")
+	got.want(t, 1)
+	got.oneLine(t, "leat doctor: not all checks were made: context deadline exceeded")
+	if !strings.Contains(got.stdout, "fault    topics  out") {
+		t.Errorf("stdout:\n%s", got.stdout)
+	}
+	if got.took > lookUpLimit {
+		t.Errorf("it took %v", got.took)
+	}
 }
 
 func TestDoctorFlags(t *testing.T) {

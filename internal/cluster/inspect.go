@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -207,16 +206,12 @@ func atWhoeverCoordinates[T any](ctx context.Context, c *Client, f func(*sarama.
 		var refused error
 		out, err := ask(ctx, c, nodes[id], func(b *sarama.Broker) (*T, error) {
 			out, err := f(b)
-			// The broker has answered: the connection is fine. Of a request that it does not
-			// know, sarama sends nothing.
-			if _, answered := err.(sarama.KError); answered && err != sarama.ErrUnsupportedVersion {
+			if _, answered := err.(sarama.KError); answered { // the connection is fine
 				refused, err = err, nil
 			}
 			return out, err
 		})
 		switch {
-		case errors.Is(err, sarama.ErrUnsupportedVersion):
-			return nil, err
 		case err != nil:
 			silent = fmt.Errorf("broker %d at %s: %w", id, nodes[id], oneLine{err})
 		case refused == nil:
