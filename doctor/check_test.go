@@ -33,13 +33,13 @@ func TestValidateReportsEverything(t *testing.T) {
 	if !errors.Is(err, pipeline.ErrInvalid) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Brokers: no address", "BatchSize", "Inputs need Config.Group", "a topic's name is empty", "Schemas need Registry", `no check "weather"; there are brokers, versions`} {
+	for _, want := range []string{"Brokers: no address", "BatchSize", "nobody reads Inputs", "a topic's name is empty", "nobody to ask about Schemas", `no check "weather" to Accept; there are brokers, versions`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
 	}
 	err = doctor.Settings{Config: kafka.Config{Brokers: []string{"b:1"}, Group: "g", Producer: kafka.LowLatency()}, TransactionalID: "id"}.Validate()
-	for _, want := range []string{"AcksAll", "TransactionalID is a Producer's"} {
+	for _, want := range []string{"AcksAll", "a TransactionalID is a Producer's"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}

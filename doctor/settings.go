@@ -78,7 +78,7 @@ func (s Settings) Validate() error {
 	if s.Config.Group != "" {
 		bad = append(bad, s.Config.Validate())
 		if s.TransactionalID != "" {
-			bad = append(bad, errors.New("TransactionalID is a Producer's; that of a pipeline follows from Group and Instance"))
+			bad = append(bad, errors.New("a TransactionalID is a Producer's; that of a pipeline follows from Group and Instance"))
 		}
 	} else {
 		bad = append(bad, kafka.ProducerSettings{
@@ -86,7 +86,7 @@ func (s Settings) Validate() error {
 			Producer: s.Config.Producer, TransactionalID: s.TransactionalID,
 		}.Validate())
 		if len(s.Inputs) > 0 {
-			bad = append(bad, errors.New("Inputs need Config.Group"))
+			bad = append(bad, errors.New("without Config.Group nobody reads Inputs"))
 		}
 	}
 	if slices.Contains(s.topics(), "") {
@@ -94,16 +94,16 @@ func (s Settings) Validate() error {
 	}
 	for topic := range s.Schemas {
 		if s.Registry == nil {
-			bad = append(bad, errors.New("Schemas need Registry"))
+			bad = append(bad, errors.New("without Registry there is nobody to ask about Schemas"))
 			break
 		}
 		if !slices.Contains(s.Outputs, topic) {
-			bad = append(bad, fmt.Errorf("Schemas: %q is not among Outputs", topic))
+			bad = append(bad, fmt.Errorf("topic %q of Schemas is not among Outputs", topic))
 		}
 	}
 	for _, a := range s.Accept {
 		if name, _, _ := strings.Cut(a, ":"); !slices.Contains(Checks(), name) {
-			bad = append(bad, fmt.Errorf("Accept: no check %q; there are %s", name, strings.Join(Checks(), ", ")))
+			bad = append(bad, fmt.Errorf("no check %q to Accept; there are %s", name, strings.Join(Checks(), ", ")))
 		}
 	}
 	if err := errors.Join(bad...); err != nil {

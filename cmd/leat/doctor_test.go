@@ -141,7 +141,7 @@ func TestDoctorFlags(t *testing.T) {
 		says string
 	}{
 		{[]string{"--brokers", "no-port"}, "no-port"},
-		{[]string{"--input", "in"}, "Inputs need Config.Group"},
+		{[]string{"--input", "in"}, "nobody reads Inputs"},
 		{[]string{"--preset", "fast"}, "--preset"},
 		{[]string{"--acks", "2"}, "--acks is all, 1 or 0"},
 		{[]string{"--group", "g", "--acks", "1"}, "AcksAll"},
@@ -151,7 +151,7 @@ func TestDoctorFlags(t *testing.T) {
 		{[]string{"--accept", "weather"}, "weather"},
 		{[]string{"--schema", "out"}, "topic=value"},
 		{[]string{"--schema", "out=" + schema + ".none"}, "no such file"},
-		{[]string{"--schema", "out=" + schema}, "Schemas need Registry"},
+		{[]string{"--schema", "out=" + schema}, "nobody to ask about Schemas"},
 		{[]string{"--registry", "ftp://x"}, "--registry"},
 		{[]string{"--timeout", "0s"}, "--timeout must be positive"},
 		{[]string{"--group", "g", "--transactional-id", "x"}, "TransactionalID"},
