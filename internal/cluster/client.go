@@ -39,10 +39,7 @@ type Client struct {
 
 // requestTimeout bounds one question. What is put to any broker is put to the next
 // one, too, after a second.
-const (
-	requestTimeout = 5 * time.Second
-	dialTimeout    = 2 * time.Second
-)
+const requestTimeout = 5 * time.Second
 
 // Open connects and learns the cluster's id.
 func Open(ctx context.Context, cfg Config) (*Client, error) {
@@ -50,6 +47,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	defer cancel()
 	c := &Client{
 		wire:    wire.Config{Connection: cfg.Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: dialTimeout},
+		wire:    wire.Config{Connection: cfg.Sarama(), MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second},
 		brokers: cfg.Brokers,
 	}
 	resp, err := c.metadata(ctx, []string{})

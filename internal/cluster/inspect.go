@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -14,7 +15,7 @@ import (
 // Versions asks one broker which requests it takes: by API key, up to which version.
 // It needs no right.
 func Versions(ctx context.Context, cfg Config, addr string) (map[int16]int16, error) {
-	w := wire.Config{Connection: cfg.Sarama(), MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: dialTimeout}
+	w := wire.Config{Connection: cfg.Sarama(), MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second}
 	conn, err := w.Open(ctx, addr)
 	if err != nil {
 		return nil, err
