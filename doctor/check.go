@@ -83,9 +83,14 @@ func (e *exam) ok(check, subject, format string, args ...any) {
 	e.find(check, subject, OK, "", format, args...)
 }
 
-// tool is a command of Kafka's.
+// tool is a command of Kafka's. On a secured cluster it needs a file of its own with
+// how to connect.
 func (e *exam) tool(name, format string, args ...any) string {
-	return fmt.Sprintf("%s --bootstrap-server %s ", name, e.Config.Brokers[0]) + fmt.Sprintf(format, args...)
+	name += " --bootstrap-server " + e.Config.Brokers[0]
+	if e.Config.TLS != nil || e.Config.SASL.Mechanism != "" {
+		name += " --command-config FILE"
+	}
+	return name + " " + fmt.Sprintf(format, args...)
 }
 
 // allow is the command that grants a right to the user.
