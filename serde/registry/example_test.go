@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/leat-stream/leat/pipeline"
@@ -52,4 +53,21 @@ func ExampleError() {
 	// Output:
 	// true get schema 404 404 40403
 	// true false false
+}
+
+func ExampleClient_Compatibility() {
+	fake := srfake.New(srfake.WithGlobalCompat(sr.CompatBackward))
+	defer fake.Close()
+	client, err := registry.New(registry.Config{URLs: []string{fake.URL()}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	level, err := client.Compatibility(context.Background(), "orders-value")
+	fmt.Println(level, err)
+	fits, why, err := client.Compatible(context.Background(), "orders-value", registry.Schema{Text: `"string"`})
+	fmt.Println(fits, why, err)
+	// Output:
+	// BACKWARD <nil>
+	// true [] <nil>
 }

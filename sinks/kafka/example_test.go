@@ -172,3 +172,17 @@ func ExampleConfig() {
 	// Producer.TransactionTimeout: 20s is less than three times CommitInterval (10s); slow commits would be aborted
 	// <nil>
 }
+
+// What a rule of access has to name.
+func ExampleConfig_TransactionalID() {
+	fmt.Println(kafka.Config{Instance: "worker-1"}.TransactionalID("orders-by-region"))
+	// Output:
+	// leat-orders-by-region-worker-1-0
+}
+
+func ExampleProducerConfig_WithDefaults() {
+	c := kafka.LowLatency().WithDefaults()
+	fmt.Println(c.BatchSize, c.MaxRequestSize, c.Acks, c.MaxInFlight, c.Compression)
+	// Output:
+	// 16384 1048576 1 1 lz4
+}
