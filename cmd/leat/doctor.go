@@ -106,7 +106,7 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 	assignment := fs.String("assignment", "cooperative-sticky", "cooperative-sticky, range or roundrobin")
 	delivery := fs.String("delivery", "exactly-once", "exactly-once or at-least-once, for a group")
 	fs.StringVar(&s.TransactionalID, "transactional-id", "", "`id` of a producer without a pipeline")
-	preset := fs.String("preset", "default", "what the producer is configured with: default, throughput, low-latency or durable; the flags below change it")
+	preset := fs.String("preset", "default", "what the producer is configured with: default, throughput, low-latency or durable; the producer's other flags change it")
 	fs.StringVar(&acks, "acks", "", "all, 1 or 0")
 	fs.StringVar(&compression, "compression", "", "none, lz4, snappy, gzip or zstd")
 	fs.IntVar(&batch, "batch-size", 0, "BatchSize, in `bytes`")
