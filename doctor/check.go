@@ -22,6 +22,7 @@ func Check(ctx context.Context, s Settings) (*Report, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	s.Outputs = unique(s.Outputs)
 	e := &exam{Settings: &s, producer: s.producer(), over: ctx.Done(), report: &Report{Findings: []Finding{}}}
 	if e.brokers(ctx) {
 		e.versions()

@@ -193,6 +193,8 @@ func TestAccept(t *testing.T) {
 	if err := report.Err(); !errors.Is(err, doctor.ErrUnsound) || !strings.Contains(err.Error(), "replication of out: replication factor 1") {
 		t.Errorf("Err: %v", err)
 	}
+	p.settings.Outputs = []string{"out", "out"} // said once
+	found(t, check(t, p.settings), "fault replication out")
 	for _, accept := range []string{"replication", "replication:out"} {
 		p.settings.Accept = []string{accept}
 		report = check(t, p.settings)

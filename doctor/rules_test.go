@@ -220,8 +220,12 @@ func TestGroup(t *testing.T) {
 		"our instance": {func(p *patient) { p.JoinAndDie("g", "a", "in", 0) }, []string{"fault group g"}, "instance a is a member already", "another Instance"},
 		"other topics": {func(p *patient) { p.JoinAndDie("g", "x", "out", 0) }, []string{"fault group g"}, "reads other topics (out)", "another group"},
 		"eager":        {func(p *patient) { p.consume(kgo.Balancers(kgo.RangeBalancer())) }, []string{"fault group g"}, "by range, and we by cooperative-sticky", "another group"},
-		"KIP-848":      {func(p *patient) { p.consume(kgo.ServerSideBalancer()) }, []string{"fault group g"}, "KIP-848", "another group"},
-		"comrade":      {func(p *patient) { p.consume(kgo.Balancers(kgo.CooperativeStickyBalancer())) }, []string{"warning group-active g"}, "", ""},
+		"what we read is not said": {func(p *patient) {
+			p.settings.Inputs = nil
+			p.JoinAndDie("g", "x", "out", 0)
+		}, []string{"warning group-active g"}, "", ""},
+		"KIP-848": {func(p *patient) { p.consume(kgo.ServerSideBalancer()) }, []string{"fault group g"}, "KIP-848", "another group"},
+		"comrade": {func(p *patient) { p.consume(kgo.Balancers(kgo.CooperativeStickyBalancer())) }, []string{"warning group-active g"}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -114,8 +114,10 @@ func (s Settings) Validate() error {
 
 // topics are all topics, each once.
 func (s *Settings) topics() []string {
-	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.Inputs, s.Tables, s.Outputs))))
+	return unique(slices.Concat(s.Inputs, s.Tables, s.Outputs))
 }
+
+func unique(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // transactional tells that outputs are written in transactions.
 func (s *Settings) transactional() bool {
