@@ -69,10 +69,9 @@ func (e *exam) brokers(ctx context.Context) bool {
 }
 
 func (e *exam) unreachable(addr string, err error, what, change string) {
-	if cluster.IsAuth(err) {
-		change = "check the credentials and the SASL mechanism"
-	} else {
-		change += "; check TLS and SASL if the listener wants them"
+	if cluster.IsAuth(err) { // it says what to change
+		e.find(CheckBrokers, addr, Fault, "correct the credentials, TLS or SASL, or the port", "%s refuses us: %s", what, line(err))
+		return
 	}
 	e.find(CheckBrokers, addr, Fault, change, "no answer from %s: %s", what, line(err))
 }

@@ -40,7 +40,7 @@ func TestNothingOnASoundCluster(t *testing.T) {
 }
 
 // as is the user of a cluster with rights.
-var as = kafka.SASL{Mechanism: "PLAIN", User: "u", Password: "secret"}
+var as = kafka.SASL{Mechanism: "PLAIN", User: "u", Password: kafka.SecretOf("secret"), AllowWithoutTLS: true}
 
 func right(resource kmsg.ACLResourceType, name string, op kmsg.ACLOperation) kfake.ACL {
 	return kfake.ACL{Resource: resource, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: op, Allow: true}

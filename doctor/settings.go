@@ -82,7 +82,7 @@ func (s Settings) Validate() error {
 		}
 	} else {
 		bad = append(bad, kafka.ProducerSettings{
-			Brokers: s.Config.Brokers, ClientID: s.Config.ClientID, TLS: s.Config.TLS, SASL: s.Config.SASL,
+			Brokers: s.Config.Brokers, ClientID: s.Config.ClientID, TLS: s.Config.TLS, AllowInsecureTLS: s.Config.AllowInsecureTLS, SASL: s.Config.SASL,
 			Producer: s.Config.Producer, TransactionalID: s.TransactionalID,
 		}.Validate())
 		if len(s.Inputs) > 0 {
@@ -141,7 +141,7 @@ func (s *Settings) producer() kafka.ProducerConfig {
 
 func (s *Settings) connection() cluster.Config {
 	c := s.Config
-	return cluster.Config{Brokers: c.Brokers, ClientID: cmp.Or(c.ClientID, "leat-doctor"), TLS: c.TLS, SASL: c.SASL}
+	return cluster.Config{Brokers: c.Brokers, ClientID: cmp.Or(c.ClientID, "leat-doctor"), TLS: c.TLS, AllowInsecureTLS: c.AllowInsecureTLS, SASL: c.SASL}
 }
 
 func (s *Settings) accepts(f Finding) bool {

@@ -96,7 +96,8 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 	var registries []string
 	fs := flag.NewFlagSet("leat doctor", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Func("brokers", "bootstrap `addresses`, comma separated (required)", list(&c.Brokers))
+	var conn connection
+	conn.flags(fs)
 	fs.Func("output", "`topics` that are written to, comma separated, dead letters too", list(&s.Outputs))
 	fs.Func("input", "`topics` that the group reads", list(&s.Inputs))
 	fs.Func("table", "`topics` that are read whole", list(&s.Tables))
@@ -141,6 +142,11 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 	if fs.NArg() > 0 {
 		return bad("unexpected argument %q", fs.Arg(0))
 	}
+	at, err := conn.config("leat-doctor")
+	if err != nil {
+		return bad("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	c.Brokers, c.ClientID, c.TLS, c.SASL = at.Brokers, at.ClientID, at.TLS, at.SASL
 	var known bool
 	if c.Producer, known = presets[*preset]; !known {
 		return bad("--preset %q is not known", *preset)
@@ -189,7 +195,7 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 		}
 		s.Registry = client
 	}
-	if err := s.Validate(); err != nil {
+	if err = s.Validate(); err != nil {
 		return bad("%s", strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	return o, nil

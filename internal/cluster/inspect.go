@@ -13,16 +13,26 @@ import (
 )
 
 // Versions asks one broker which requests it takes: by API key, up to which version.
-// It needs no right.
+// It needs no right. Its error says so if the listener wants TLS or SASL.
 func Versions(ctx context.Context, cfg Config, addr string) (map[int16]int16, error) {
-	w := wire.Config{Connection: cfg.Sarama(), MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second}
+	w := wire.Config{Connection: cfg.Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second}
+	out, err := versions(ctx, &w, addr)
+	if err != nil && !isAuth(err) {
+		if found := w.Diagnose(ctx, addr); found != nil {
+			return nil, found
+		}
+	}
+	return out, err
+}
+
+func versions(ctx context.Context, w *wire.Config, addr string) (map[int16]int16, error) {
 	conn, err := w.Open(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	out := map[int16]int16{}
-	err = conn.Ask(ctx, func(b *sarama.Broker) error {
+	return out, conn.Ask(ctx, func(b *sarama.Broker) error {
 		resp, err := b.ApiVersions(&sarama.ApiVersionsRequest{})
 		if err != nil {
 			return err
@@ -35,7 +45,6 @@ func Versions(ctx context.Context, cfg Config, addr string) (map[int16]int16, er
 		}
 		return nil
 	})
-	return out, err
 }
 
 // Nodes returns the address of each broker that the cluster names, by its id.
