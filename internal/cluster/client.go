@@ -46,8 +46,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	c := &Client{
-		wire:    wire.Config{Connection: cfg.Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: dialTimeout},
-		wire:    wire.Config{Connection: cfg.Sarama(), MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second},
+		wire:    wire.Config{Connection: cfg.Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second},
 		brokers: cfg.Brokers,
 	}
 	resp, err := c.metadata(ctx, []string{})
