@@ -54,7 +54,8 @@ func NewProducer(ctx context.Context, settings ProducerSettings) (*Producer, err
 	if err != nil {
 		return nil, err
 	}
-	if err := client.Close(); err != nil {
+	err = firstOf(s.checkTopics(ctx, client), client.Close())
+	if err != nil {
 		return nil, err
 	}
 	p := &Producer{settings: s, pending: newPending(int64(s.MaxPending)), callbacks: newCallbacks()}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,6 +30,10 @@ type ProducerSettings struct {
 	// SASL, if its mechanism is not empty, authenticates every connection.
 	SASL SASL
 
+	// Topics are looked for at the start: one that does not exist is an error, and one
+	// whose compression.type has the broker compress batches again is logged, with the
+	// change. Others may be written, too. Default: none.
+	Topics []string
 	// Producer is what a pipeline's producer is configured with, too.
 	Producer ProducerConfig
 	// TransactionalID makes the producer one for [Producer.InTransaction]. It needs
@@ -112,6 +117,18 @@ func (s ProducerSettings) sending() send.Config {
 	c.Brokers, c.Connection, c.SASL, c.Logger = s.Brokers, s.cluster().Sarama(), s.SASL, s.Logger
 	c.TransactionalID = s.TransactionalID
 	return c
+}
+
+// checkTopics looks at Topics.
+func (s ProducerSettings) checkTopics(ctx context.Context, client *cluster.Client) error {
+	if len(s.Topics) == 0 {
+		return nil
+	}
+	if _, err := client.Partitions(ctx, s.Topics); err != nil {
+		return err
+	}
+	warnOfRecompression(ctx, client, s.Topics, s.Producer.Compression, s.Logger)
+	return nil
 }
 
 func (s ProducerSettings) cluster() cluster.Config {

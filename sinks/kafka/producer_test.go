@@ -30,7 +30,9 @@ func (c *cluster) producer(s kafka.ProducerSettings) *kafka.Producer {
 	if s.Brokers == nil {
 		s.Brokers = c.fake.Brokers()
 	}
-	s.Logger = silent
+	if s.Logger == nil {
+		s.Logger = silent
+	}
 	p, err := kafka.NewProducer(c.t.Context(), s)
 	noError(c.t, err, "new producer")
 	c.t.Cleanup(func() {

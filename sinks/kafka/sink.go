@@ -63,6 +63,7 @@ func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, er
 		return pipeline.Terms{}, secure.Needs(err, secure.Write)
 	}
 	s.remember(counts)
+	warnOfRecompression(ctx, client, spec.Outputs, s.producer.Compression, s.log)
 	terms := pipeline.Terms{Guarantee: spec.Guarantee, Cluster: client.ID(), MaxRecordSize: s.producer.MaxRequestSize}
 	if len(s.interceptors) > 0 {
 		terms.Intercept = s.interceptors.onSend
