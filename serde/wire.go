@@ -58,6 +58,27 @@ type writer struct {
 	guid guid
 }
 
+// WriterSchema names the schema that a key or value was written with: by the registry's
+// id in the prefix form, or by GUID in the header form.
+type WriterSchema struct {
+	ID   int
+	GUID string
+}
+
+// WriterOf returns which schema a key or value says that it was written with. It asks
+// nobody, so that the registry may not know it. The error is one of [ErrNotFramed],
+// [ErrEmpty] and [ErrUnknownSchema], for an id that no registry gives.
+func WriterOf(at pipeline.Slot, data []byte) (WriterSchema, error) {
+	m, kind := unframe(at, data)
+	switch {
+	case kind != nil:
+		return WriterSchema{}, kind
+	case m.writer.id != 0:
+		return WriterSchema{ID: int(m.writer.id)}, nil
+	}
+	return WriterSchema{GUID: m.writer.guid.String()}, nil
+}
+
 // message is a key or value taken apart.
 type message struct {
 	writer writer

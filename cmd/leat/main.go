@@ -21,6 +21,7 @@ type command struct {
 var commands = []command{
 	{"copy", "copy a topic to another, exactly once", runCopy},
 	{"doctor", "check a cluster before production", runDoctor},
+	{"cat", "print records as JSON, decoded by the schema registry", runCat},
 	{"perf", "measure how fast records can be written", runPerf},
 }
 

@@ -203,8 +203,13 @@ func (c *Client) Offsets(ctx context.Context, topics []string, at int64) (map[pi
 
 // Offset is Offsets for one partition.
 func (c *Client) Offset(ctx context.Context, part pipeline.Partition, at int64) (int64, error) {
+	return c.OffsetFor(ctx, part, at, sarama.ReadCommitted)
+}
+
+// OffsetFor is Offset for a reader of that isolation level.
+func (c *Client) OffsetFor(ctx context.Context, part pipeline.Partition, at int64, isolation sarama.IsolationLevel) (int64, error) {
 	offset, err := atLeader(ctx, c, part, func(b *sarama.Broker) (int64, error) {
-		req := &sarama.OffsetRequest{Version: 4, IsolationLevel: sarama.ReadCommitted}
+		req := &sarama.OffsetRequest{Version: 4, IsolationLevel: isolation}
 		req.AddBlock(part.Topic, part.Partition, at, 1)
 		resp, err := b.GetAvailableOffsets(req)
 		if err != nil {
@@ -220,7 +225,7 @@ func (c *Client) Offset(ctx context.Context, part pipeline.Partition, at int64) 
 		return block.Offset, nil
 	})
 	if err == nil && offset < 0 { // no record is as late as that
-		return c.Offset(ctx, part, Latest)
+		return c.OffsetFor(ctx, part, Latest, isolation)
 	}
 	return offset, err
 }

@@ -40,6 +40,10 @@ func (c *Client) Visible(ctx context.Context, part pipeline.Partition, from, to 
 func fetch(b *sarama.Broker, part pipeline.Partition, at int64, maxBytes int32) (*sarama.FetchResponseBlock, error) {
 	req := &sarama.FetchRequest{Version: 11, MaxWaitTime: 1, MinBytes: 1, MaxBytes: maxBytes, Isolation: sarama.ReadCommitted, SessionEpoch: -1}
 	req.AddBlock(part.Topic, part.Partition, at, maxBytes, -1)
+	return fetchBlock(b, req, part)
+}
+
+func fetchBlock(b *sarama.Broker, req *sarama.FetchRequest, part pipeline.Partition) (*sarama.FetchResponseBlock, error) {
 	resp, err := b.Fetch(req)
 	if err != nil {
 		return nil, err

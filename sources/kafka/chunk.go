@@ -55,10 +55,7 @@ func (c *chunk) fill(b *pipeline.Batch, part pipeline.Partition, space *headerSp
 }
 
 func add(b *pipeline.Batch, batch *sarama.RecordBatch, r *sarama.Record, origin pipeline.Origin, space *headerSpace) {
-	raw := pipeline.Raw{Key: r.Key, Value: r.Value, Timestamp: batch.FirstTimestamp.Add(r.TimestampDelta), Origin: origin}
-	if batch.LogAppendTime {
-		raw.Timestamp = batch.MaxTimestamp
-	}
+	raw := pipeline.Raw{Key: r.Key, Value: r.Value, Timestamp: cluster.Timestamp(batch, r), Origin: origin}
 	b.Bytes += len(r.Key) + len(r.Value)
 	raw.Headers = space.of(r.Headers)
 	for i := range raw.Headers {
