@@ -110,6 +110,9 @@ func avroDetail(err error) string {
 		bare := *semantic
 		bare.Err = nil
 		text := bare.Error()
+		if bare.GoType == nil && bare.Field != "" { // without a type, the library forgets the field
+			text = "avro: field " + bare.Field
+		}
 		if errors.As(semantic.Err, &short) {
 			text += ": " + short.Error()
 		}

@@ -202,7 +202,7 @@ func (w *formatWriter) all() {
 	unknown := append(prefixOf(2_000_000_000), "xyz"...)
 	w.put(nil, unknown, fmt.Sprintf(`"key":null,"value":"%s","valueFormat":"bytes","valueSchema":2000000000`, base64.StdEncoding.EncodeToString(unknown)))
 	cut := append(prefixOf(avroID), 4, 'a')
-	w.put(nil, cut, fmt.Sprintf(`"key":null,"value":"%s","valueFormat":"bytes","valueSchema":%d,"error":"value: decode avro (schema id %d): malformed: avro: unsupported Avro type record: avro: short buffer for string: need 2, have 1"`, base64.StdEncoding.EncodeToString(cut), avroID, avroID))
+	w.put(nil, cut, fmt.Sprintf(`"key":null,"value":"%s","valueFormat":"bytes","valueSchema":%d,"error":"value: decode avro (schema id %d): malformed: avro: field z: avro: short buffer for string: need 2, have 1"`, base64.StdEncoding.EncodeToString(cut), avroID, avroID))
 	left := append(append([]byte(nil), key...), 0)
 	w.put(left, []byte("v"), fmt.Sprintf(`"key":"%s","keyFormat":"bytes","keySchema":%d,"value":"v","valueFormat":"string","error":"key: decode avro (schema id %d): bytes are left over after the value: 1 of them"`, base64.StdEncoding.EncodeToString(left), keyID, keyID))
 	noJSON := append(prefixOf(jsonID), `{"a":`...)

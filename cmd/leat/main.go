@@ -23,6 +23,7 @@ var commands = []command{
 	{"doctor", "check a cluster before production", runDoctor},
 	{"cat", "print records as JSON, decoded by the schema registry", runCat},
 	{"perf", "measure how fast records can be written", runPerf},
+	{"schema", "list, show, check, register and derive schemas", runSchema},
 }
 
 var errUsage = errors.New("usage")
