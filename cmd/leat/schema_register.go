@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/twmb/avro"
+
 	"github.com/leat-stream/leat/serde/registry"
 )
 
@@ -129,6 +131,9 @@ func runSchemaCheck(ctx context.Context, args []string, stdout, stderr io.Writer
 	} else if ok {
 		_, err = fmt.Fprintf(stdout, "compatible with %s (%s)\n", f.subject, level)
 	} else {
+		if len(reasons) == 0 { // as from Apicurio
+			reasons = avroReasons(ctx, reg.client, f.subject, level, s)
+		}
 		for _, r := range reasons {
 			fmt.Fprintln(stdout, strings.Join(strings.Fields(r), " "))
 		}
@@ -137,6 +142,35 @@ func runSchemaCheck(ctx context.Context, args []string, stdout, stderr io.Writer
 		err = fmt.Errorf("incompatible with subject %q, which asks for %s", f.subject, level)
 	}
 	return err
+}
+
+// avroReasons says why by Avro's own rules, where a registry does not.
+func avroReasons(ctx context.Context, reg *registry.Client, subject, level string, s registry.Schema) (reasons []string) {
+	reasons = []string{"the registry gives no reasons"}
+	latest, err := reg.Latest(ctx, subject)
+	if err != nil || s.Type != registry.Avro || len(s.References)+len(latest.References) > 0 {
+		return reasons
+	}
+	before, err := avro.Parse(latest.Text)
+	if err != nil {
+		return reasons
+	}
+	after, err := avro.Parse(s.Text)
+	if err != nil {
+		return reasons
+	}
+	say := func(writer, reader *avro.Schema, what string) {
+		if _, err := avro.Resolve(writer, reader); err != nil {
+			reasons = append(reasons, fmt.Sprintf("by Avro's rules: %s (version %d): %v", what, latest.Version, err))
+		}
+	}
+	if !strings.HasPrefix(level, "FORWARD") {
+		say(before, after, "it cannot read what the latest has written")
+	}
+	if !strings.HasPrefix(level, "BACKWARD") {
+		say(after, before, "the latest cannot read what it writes")
+	}
+	return reasons
 }
 
 func runSchemaRegister(ctx context.Context, args []string, stdout, stderr io.Writer) error {

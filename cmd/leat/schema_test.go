@@ -397,6 +397,38 @@ func TestSchemaDeriveLimits(t *testing.T) {
 	o.want(t, 1)
 }
 
+// A registry without reasons: Avro's rules give some.
+func TestSchemaCheckWithoutReasons(t *testing.T) {
+	t.Parallel()
+	fake := newRegistry(t)
+	fake.SeedSchema("city", 1, 1, sr.Schema{Schema: avscCity})
+	more := file(t, "city.avsc", `{"type":"record","name":"City","fields":[{"name":"region","type":"string"}]}`)
+	level := "BACKWARD"
+	fake.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/config/") {
+			_, _ = fmt.Fprintf(w, `{"compatibilityLevel":%q}`, level)
+			return true
+		}
+		if strings.HasPrefix(r.URL.Path, "/compatibility/") {
+			_, _ = w.Write([]byte(`{"is_compatible":false}`))
+			return true
+		}
+		return false
+	})
+	const backward, forward = "it cannot read what the latest has written (version 1): ", "the latest cannot read what it writes (version 1): "
+	for l, want := range map[string][2]bool{"BACKWARD": {true, false}, "FORWARD_TRANSITIVE": {false, true}, "FULL": {true, true}} {
+		level = l
+		o := leatWith(t.Context(), "schema", "check", "--registry", fake.URL(), "--subject", "city", "--file", more)
+		o.want(t, 1)
+		if got := [2]bool{strings.Contains(o.stdout, backward), strings.Contains(o.stdout, forward)}; got != want || !strings.HasPrefix(o.stdout, "the registry gives no reasons\n") {
+			t.Errorf("%s: it says\n%s", l, o.stdout)
+		}
+		if want[0] && !strings.Contains(o.stdout, "region") {
+			t.Errorf("%s: it does not name the field:\n%s", l, o.stdout)
+		}
+	}
+}
+
 // incompatible answers as a registry does that holds a schema for incompatible.
 func incompatible(w http.ResponseWriter, r *http.Request) bool {
 	if !strings.HasPrefix(r.URL.Path, "/compatibility/") {
