@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"google.golang.org/protobuf/proto"
@@ -17,6 +19,8 @@ import (
 
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/internal/checktest"
+	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/serde/registry"
 )
@@ -261,6 +265,34 @@ func TestCatWhere(t *testing.T) {
 	o = leatWith(t.Context(), p.with("--topic", "absent")...)
 	o.want(t, 1)
 	o.oneLine(t, "leat cat: ", "absent", "topic does not exist")
+}
+
+// A batch may begin before what is wanted, and end after it.
+func TestCatWithinABatch(t *testing.T) {
+	t.Parallel()
+	batch := &sarama.RecordBatch{FirstOffset: 10, FirstTimestamp: time.UnixMilli(0)}
+	for i := range int64(10) {
+		batch.Records = append(batch.Records, &sarama.Record{OffsetDelta: i, Value: fmt.Append(nil, 10+i)})
+	}
+	read := cluster.Read{Partition: pipeline.Partition{Topic: "t"}, Batches: []*sarama.RecordBatch{batch}, From: 13, Next: 20}
+	for _, tt := range []struct {
+		o    catOptions
+		want string
+		done bool
+	}{
+		{catOptions{}, "[13 14 15 16]", false},
+		{catOptions{follow: true}, "[13 14 15 16 17 18 19]", false},
+		{catOptions{limit: 2}, "[13 14]", true},
+		{catOptions{limit: 4}, "[13 14 15 16]", true},
+	} {
+		var out bytes.Buffer
+		tt.o.key, tt.o.value = formatAuto, formatAuto
+		c := &cat{o: &tt.o, view: &view{key: formatAuto, value: formatAuto}, enc: json.NewEncoder(&out)}
+		done, err := c.print(t.Context(), read, 17)
+		if got := fmt.Sprint(outcome{stdout: out.String()}.values(t)); err != nil || got != tt.want || done != tt.done {
+			t.Errorf("%+v: %s, %v, %v; want %s", tt.o, got, done, err, tt.want)
+		}
+	}
 }
 
 // It follows until it is told to stop, and that is no error.
