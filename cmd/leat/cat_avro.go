@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/avro"
@@ -45,14 +46,14 @@ func (avroAsJSON) Decoder(writer, _ registry.Schema) (func([]byte, any) ([]byte,
 			return nil, fmt.Errorf("reference %q: %w", r.Name, err)
 		}
 		root := s.Root()
-		p.learn(root)
+		p.learn(root, "")
 	}
 	s, err := known.Parse(writer.Text)
 	if err != nil {
 		return nil, err
 	}
 	root := s.Root()
-	p.learn(root)
+	p.learn(root, "")
 	return func(data []byte, v any) ([]byte, error) {
 		var datum any
 		rest, err := s.Decode(data, &datum, avro.TaggedUnions())
@@ -77,28 +78,37 @@ func fullName(n *avro.SchemaNode) string {
 	return n.Namespace + "." + n.Name
 }
 
-// learn notes the types that have names: later ones are but named.
-func (p *avroPrinter) learn(n *avro.SchemaNode) {
+// learn notes the types that have names, and writes those in full where they are but
+// named: a short name is one of the namespace around it.
+func (p *avroPrinter) learn(n *avro.SchemaNode, namespace string) {
 	switch n.Type {
 	case "record", "error":
 		p.named[fullName(n)] = n
 		for i := range n.Fields {
-			p.learn(&n.Fields[i].Type)
+			p.learn(&n.Fields[i].Type, n.Namespace)
 		}
 	case "enum", "fixed":
 		p.named[fullName(n)] = n
 	case "array":
-		p.learn(n.Items)
+		p.learn(n.Items, namespace)
 	case "map":
-		p.learn(n.Values)
+		p.learn(n.Values, namespace)
 	case "union":
 		for i := range n.Branches {
-			p.learn(&n.Branches[i])
+			p.learn(&n.Branches[i], namespace)
+		}
+	case "null", "boolean", "int", "long", "float", "double", "bytes", "string":
+	default:
+		if namespace != "" && !strings.Contains(n.Type, ".") {
+			n.Type = namespace + "." + n.Type
 		}
 	}
 }
 
 func (p *avroPrinter) append(dst []byte, n *avro.SchemaNode, v any) (_ []byte, err error) {
+	if n == nil {
+		n = &avro.SchemaNode{}
+	}
 	if known := p.named[n.Type]; known != nil {
 		n = known
 	}
