@@ -217,7 +217,8 @@ func parseCat(args []string, stderr io.Writer) (*catOptions, error) {
 	o := &catOptions{from: catStart{offset: -1, at: cluster.Earliest}, isolation: sarama.ReadCommitted, registry: &registryFlags{}}
 	fs := flag.NewFlagSet("leat cat", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	brokers := fs.String("brokers", "", "bootstrap `addresses`, comma separated (required)")
+	var conn connection
+	conn.flags(fs)
 	fs.Func("topic", "`topics` to read, comma separated; may be repeated (required)", func(s string) error {
 		for t := range strings.SplitSeq(s, ",") {
 			if t == "" {
@@ -263,7 +264,7 @@ func parseCat(args []string, stderr io.Writer) (*catOptions, error) {
 	switch {
 	case fs.NArg() > 0:
 		return bad("unexpected argument %q", fs.Arg(0))
-	case *brokers == "":
+	case conn.brokers == "":
 		return bad("--brokers is required")
 	case len(o.topics) == 0:
 		return bad("--topic is required")
@@ -289,8 +290,8 @@ func parseCat(args []string, stderr io.Writer) (*catOptions, error) {
 	o.topics = slices.Compact(o.topics)
 	slices.Sort(o.partitions)
 	o.partitions = slices.Compact(o.partitions)
-	o.cluster = cluster.Config{Brokers: strings.Split(*brokers, ","), ClientID: "leat-cat"}
-	if err := errors.Join(o.cluster.Mistakes()...); err != nil {
+	var err error
+	if o.cluster, err = conn.config("leat-cat"); err != nil {
 		return bad("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if err := o.registry.open(); err != nil {

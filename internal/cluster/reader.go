@@ -10,6 +10,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -146,7 +147,8 @@ func (r *Reader) failed(ctx context.Context) error {
 		switch {
 		case p.err == nil:
 		case errors.Is(p.err, sarama.ErrOffsetOutOfRange), isAuth(p.err), time.Since(p.since) > readPatience:
-			return fmt.Errorf("%v: read at offset %d: %w", p.part, p.next, oneLine{p.err})
+			err := secure.Denied(p.err, secure.Read, secure.Topic, p.part.Topic)
+			return fmt.Errorf("%v: read at offset %d: %w", p.part, p.next, oneLine{err})
 		default:
 			failing = true
 		}
