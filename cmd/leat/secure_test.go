@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
+	login "github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/sinks/kafka"
@@ -28,7 +28,7 @@ func TestSecureCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := checktest.Dial(t, []string{broker}, kgo.DialTLSConfig(trusting), kgo.SASL(plain.Auth{User: "admin", Pass: "admin-secret"}.AsMechanism()))
+	c := checktest.Dial(t, []string{broker}, kgo.DialTLSConfig(trusting), kgo.SASL(login.Auth{User: "admin", Pass: "admin-secret"}.AsMechanism()))
 	id := "leat-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	c.CreateTopic(id+"-in", 1, nil)
 	c.CreateTopic(id+"-out", 1, nil)
