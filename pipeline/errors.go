@@ -11,7 +11,7 @@ import (
 var (
 	// ErrInvalid is what Validate's errors wrap: the graph or an option is wrong
 	// and nothing was started.
-	ErrInvalid = errors.New("invalid pipeline")
+	ErrInvalid = errors.New("invalid configuration")
 	// ErrTombstone is the error of a record with a null value whose input has a
 	// serde that knows no null. Tombstones(Skip) drops such records.
 	ErrTombstone = errors.New("null value (a tombstone); drop these with pipeline.Tombstones(pipeline.Skip)")

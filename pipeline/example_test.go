@@ -304,7 +304,7 @@ func ExamplePipeline_Validate() {
 	stages.Filter(in, "loose", func(string) bool { return true })
 	fmt.Println(p.Validate())
 	// Output:
-	// invalid pipeline: pipeline "example":
+	// invalid configuration: pipeline "example":
 	//   the policy is dead-letter, but no topic is named; add pipeline.DeadLetter(topic) to New
 	//   the stream of "loose" has no consumer; end it with pipeline.To
 }

@@ -23,7 +23,7 @@ func TestCompileErrors(t *testing.T) {
 		t.Errorf("an output topic: %v", err)
 	}
 	if _, err := pipeline.New("").Compile(pipeline.Partition{Topic: "in"}, pipeline.TaskConfig{}); !errors.Is(err, pipeline.ErrInvalid) {
-		t.Errorf("an invalid pipeline: %v", err)
+		t.Errorf("an invalid configuration: %v", err)
 	}
 	task := compileTask(t, ok, pipeline.TaskConfig{})
 	if task.Partition() != (pipeline.Partition{Topic: "in", Partition: 3}) || task.Stateful() {

@@ -130,6 +130,25 @@ func TestABatchWaitsForPositions(t *testing.T) {
 	b.step(1)
 }
 
+// Pauses double, give or take 20 %, up to the longest, and are not all the same.
+func TestBackoffDoubles(t *testing.T) {
+	b := newBench(t, Config{}, 1)
+	for fails, want := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
+		want *= time.Millisecond
+		seen := map[time.Duration]bool{}
+		for range 50 {
+			d := b.m.backoff(fails)
+			if d < want*8/10 || d > want*12/10 {
+				t.Errorf("after %d failures it is %v, want %v give or take 20 %%", fails, d, want)
+			}
+			seen[d] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("after %d failures there are only %d pauses", fails, len(seen))
+		}
+	}
+}
+
 // Five batches that fail together are one failure, and wait for one backoff.
 func TestABackoffForAFailure(t *testing.T) {
 	b := newBench(t, Config{}, 1)

@@ -73,7 +73,7 @@ func (c ProducerConfig) acksMistakes() (bad []error) {
 		bad = append(bad, fmt.Errorf("Producer.Idempotence: %d is not known", c.Idempotence))
 	}
 	if c.Idempotence == IdempotenceOn && c.Acks != AcksAll {
-		bad = append(bad, fmt.Errorf("Producer.Idempotence needs Acks AcksAll, not %v", c.Acks))
+		bad = append(bad, fmt.Errorf("Producer.Idempotence needs Acks AcksAll, not acks=%v", c.Acks))
 	}
 	if c.MaxInFlight < 0 {
 		bad = append(bad, errors.New("Producer.MaxInFlight must not be negative"))

@@ -168,7 +168,7 @@ func ExampleConfig() {
 	cfg.Producer.TransactionTimeout = time.Minute
 	fmt.Println(cfg.Validate())
 	// Output:
-	// invalid pipeline: kafka.Config:
+	// invalid configuration: kafka.Config:
 	// Producer.TransactionTimeout: 20s is less than three times CommitInterval (10s); slow commits would be aborted
 	// <nil>
 }

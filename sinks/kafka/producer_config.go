@@ -234,7 +234,7 @@ func (c ProducerConfig) mistakes(commitInterval time.Duration) (bad []error) {
 // unfitForPipelines reports what would break the guarantees of a pipeline.
 func (c ProducerConfig) unfitForPipelines() (bad []error) {
 	if c.Acks != AcksAll {
-		bad = append(bad, fmt.Errorf("Producer.Acks: a pipeline needs AcksAll; %v would lose records", c.Acks))
+		bad = append(bad, fmt.Errorf("Producer.Acks: a pipeline needs AcksAll; acks=%v would lose records", c.Acks))
 	}
 	if c.Idempotence == IdempotenceOff {
 		bad = append(bad, fmt.Errorf("Producer.Idempotence: a pipeline needs it; without it, retries double records"))

@@ -84,7 +84,7 @@ func (s ProducerSettings) Validate() error {
 	bad := s.cluster().Mistakes()
 	bad = append(bad, s.Producer.mistakes(0)...)
 	if s.TransactionalID != "" && s.Producer.Acks != AcksAll {
-		bad = append(bad, fmt.Errorf("TransactionalID needs Producer.Acks AcksAll, not %v", s.Producer.Acks))
+		bad = append(bad, fmt.Errorf("TransactionalID needs Producer.Acks AcksAll, not acks=%v", s.Producer.Acks))
 	}
 	if s.TransactionalID != "" && s.Producer.Idempotence == IdempotenceOff {
 		bad = append(bad, errors.New("TransactionalID needs Producer.Idempotence"))

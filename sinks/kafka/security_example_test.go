@@ -64,7 +64,7 @@ func ExampleSASL() {
 	}
 	fmt.Println(s.Validate())
 	// Output:
-	// invalid pipeline: kafka.ProducerSettings:
+	// invalid configuration: kafka.ProducerSettings:
 	// SASL: PLAIN without TLS shows the credentials to whoever listens; set TLS, use SCRAM, or set SASL.AllowWithoutTLS
 }
 

@@ -4,6 +4,7 @@ package kafka_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,4 +96,45 @@ func TestMinInSyncReplicas(t *testing.T) {
 		}
 		same(t, tt.name, keys(c.ReadAll(topic(i))), want)
 	}
+}
+
+// What acks=1 risks: the leader has acknowledged a record, no replica has it yet, and the
+// leader dies. The next leader never had it. With acks=all it is not acknowledged, and
+// written again.
+func TestAcksLeaderLoses(t *testing.T) {
+	three := checktest.OwnBrokers(t)
+	c := &cluster{Client: checktest.Dial(t, three.Addresses()), t: t}
+	topic := fmt.Sprintf("acks-leader-%d", time.Now().UnixNano())
+	replicated(t, three.Addresses(), topic, 1, 1, 2, 3)
+	c.AwaitInSync(topic, 3)
+	producer := func(acks kafka.Acks) *kafka.Producer {
+		p := c.producer(kafka.ProducerSettings{Brokers: three.Addresses(), Producer: kafka.ProducerConfig{Acks: acks, RequestTimeout: 2 * time.Second}})
+		_, err := p.SendSync(t.Context(), kafka.Record{Topic: topic, Key: []byte("before")})
+		noError(t, err, "send")
+		return p
+	}
+	leader, all := producer(kafka.AcksLeader), producer(kafka.AcksAll)
+
+	three.Stop(2, 3)
+	// The replicas' requests that the leader holds are answered with the first of these;
+	// what comes after it they cannot have.
+	for _, key := range []string{"first", "lost"} {
+		r, err := leader.SendSync(t.Context(), kafka.Record{Topic: topic, Key: []byte(key)})
+		noError(t, err, "send "+key)
+		if r.Offset < 0 {
+			t.Errorf("%s has no offset", key)
+		}
+	}
+	f, err := all.SendFuture(t.Context(), kafka.Record{Topic: topic, Key: []byte("all")})
+	noError(t, err, "send all")
+	c.Await("all's attempt to time out", func() bool { return all.Metrics().Retries > 0 })
+	three.Kill(1)
+	three.Wake(2, 3)
+	_, err = f.Wait(t.Context())
+	noError(t, err, "all")
+	got := keys(c.ReadAll(topic))
+	if slices.Contains(got, "lost") || !slices.Contains(got, "all") {
+		t.Errorf("the next leader has %v", got)
+	}
+	three.Mend()
 }

@@ -11,6 +11,6 @@ func Example() {
 	// too large, acks=0: error: <nil>
 	// too large, acks=all: error: leat-example-acks[0], attempt 1: record too large: kafka server: Message was too large, server rejected it to avoid allocation error
 	// records in the topic: 3
-	// invalid pipeline: kafka.ProducerSettings:
-	// Producer.Idempotence needs Acks AcksAll, not 1
+	// invalid configuration: kafka.ProducerSettings:
+	// Producer.Idempotence needs Acks AcksAll, not acks=1
 }

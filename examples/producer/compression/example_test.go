@@ -14,6 +14,6 @@ func Example() {
 	// zstd-19   12 %
 	// zstd < gzip < lz4 < none: true
 	// a higher level is smaller: true
-	// invalid pipeline: kafka.ProducerSettings:
+	// invalid configuration: kafka.ProducerSettings:
 	// Producer.CompressionLevel is for Gzip and Zstd: Snappy and NoCompression have no levels, and LZ4 is written with its fast one only
 }
