@@ -13,11 +13,13 @@
 
 readonly kafka_version=4.3.1
 readonly registry_version=3.0.9
+readonly confluent_version=2.16
 readonly cache=${LEAT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/leat}
 readonly kafka_port=${LEAT_KAFKA_PORT:-19092}
 readonly registry_port=${LEAT_REGISTRY_PORT:-18081}
 readonly start_timeout=${LEAT_START_TIMEOUT:-90}
 readonly kafka_libs=$cache/kafka-$kafka_version
+readonly confluent_home=$cache/confluent-kafka-$confluent_version-all
 readonly registry_home=$cache/apicurio-$registry_version
 readonly registry_dir=$cache/registry-$registry_port
 readonly registry_url=http://127.0.0.1:$registry_port/apis/ccompat/v7
@@ -185,6 +187,19 @@ fetch_registry() {
 	tar -xzf "$tmp/app.tar.gz" -C "$tmp/app"
 	mv "$tmp/app" "$registry_home"
 	rm -rf "$tmp"
+}
+
+# fetch_confluent: Confluent's Python client with all its serializers, and protoc, once. The mark
+# comes last, so that a broken installation starts afresh.
+fetch_confluent() {
+	[[ ! -e $confluent_home/complete ]] || return 0
+	need python3
+	say "fetching Confluent's Python client $confluent_version from PyPI"
+	rm -rf "$confluent_home"
+	mkdir -p "$cache"
+	python3 -m venv "$confluent_home" && "$confluent_home/bin/pip" install -q --disable-pip-version-check \
+		"confluent-kafka[avro,json,protobuf]==$confluent_version.*" "grpcio-tools==1.85.*" >&2 || die "fetching the client failed"
+	: >"$confluent_home/complete"
 }
 
 kafka_java() { java -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$kafka_libs/*" "$@"; }

@@ -18,7 +18,8 @@ import (
 // AsDescriptor has [Protobuf] register the file's descriptor, in base64, in place of
 // its text. Registries take both; the descriptor survives those that print the text
 // anew, and is what Confluent's clients other than Java's need where a registry cannot
-// turn one into the other, as Apicurio's cannot.
+// turn one into the other, as Apicurio's cannot. That one cannot compare two descriptors
+// either: under BACKWARD it answers the second one of a subject with 500.
 func AsDescriptor() Option {
 	return func(o *options) {
 		o.descriptor = true
@@ -52,7 +53,7 @@ func Protobuf[T proto.Message](reg *registry.Client, opts ...Option) Serde[T] {
 	f := &protoFormat{typ: reflect.TypeFor[T]()}
 	f.put = func(v any, m proto.Message) { *v.(*T) = m.(T) }
 	f.get = func(v any) proto.Message { return *v.(*T) }
-	if f.typ.Kind() == reflect.Pointer {
+	if f.typ.Kind() == reflect.Pointer && f.typ != reflect.TypeFor[*dynamicpb.Message]() { // which has no type of its own
 		var zero T
 		f.own = zero.ProtoReflect().Type()
 	}
@@ -97,7 +98,7 @@ func (f *protoFormat) compile(o *options) (registry.Schema, error) {
 		}
 		return registry.Schema{}, nil
 	case !f.any && f.own == nil:
-		return registry.Schema{}, fmt.Errorf("%v is no generated message", f.typ)
+		return registry.Schema{}, fmt.Errorf("%v is no generated message; ProtobufAny takes any", f.typ)
 	case !f.any:
 		f.name = f.own.Descriptor().FullName()
 	}

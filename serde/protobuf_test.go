@@ -186,6 +186,7 @@ func TestProtobufInvalid(t *testing.T) {
 		"no message":          serde.Protobuf[*testpb.Header](reg, serde.Schema(`syntax = "proto3"; message Other {}`)),
 		"Schema":              serde.Protobuf[*testpb.Header](reg, serde.Schema(`no proto`)),
 		"no generated":        serde.Protobuf[proto.Message](reg),
+		"ProtobufAny takes":   serde.Protobuf[*dynamicpb.Message](reg),
 		"Codec is an option":  serde.Protobuf[*testpb.Header](reg, serde.Codec(serde.Twmb{})),
 		"AsDescriptor is an":  serde.Avro[Order](reg, serde.Schema(orderAvsc), serde.AsDescriptor()),
 		"References[0]":       serde.Avro[Order](reg, serde.Schema(orderAvsc), serde.References(registry.Reference{})),

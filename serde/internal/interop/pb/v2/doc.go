@@ -1,0 +1,5 @@
+// Package v2 holds a message in its version 2. Both versions have one name, as they have in
+// two programs: whoever links both must set GOLANG_PROTOBUF_REGISTRATION_CONFLICT=ignore.
+package v2
+
+//go:generate go run ../../../genproto visit.proto
