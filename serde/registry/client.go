@@ -205,6 +205,9 @@ func (c *Client) idOf(ctx context.Context, subject string, s Schema, register bo
 			id = found.ID
 			return err
 		})
+		if register {
+			err = c.explain(ctx, err, subject, s)
+		}
 		if errors.Is(err, ErrNotFound) {
 			return 0, pipeline.Fatal(err)
 		}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/leat-stream/leat/pipeline"
 )
 
 // Compatibility returns what the registry asks of a subject's next schema: NONE,
@@ -47,4 +50,50 @@ func (c *Client) Compatible(ctx context.Context, subject string, s Schema) (ok b
 		return true, nil, nil
 	}
 	return got.Is, got.Messages, err
+}
+
+// MustBeCompatible returns nil if s may be registered as the next version of subject,
+// and else an [*Error] that is [ErrIncompatible], with the registry's Reasons, marked
+// with pipeline.Fatal. A subject without versions takes any schema. Apicurio gives no
+// reasons before it is asked to register: then the one reason is the subject's level.
+func (c *Client) MustBeCompatible(ctx context.Context, subject string, s Schema) error {
+	ok, why, err := c.Compatible(ctx, subject, s)
+	if err != nil || ok {
+		return err
+	}
+	if len(why) == 0 {
+		why = c.noReasons(ctx, subject)
+	}
+	return pipeline.Fatal(&Error{
+		Op: fmt.Sprintf("ask whether a schema is compatible with subject %q", subject), URL: c.cfg.URLs[c.good.Load()],
+		Kind: ErrIncompatible, Message: shorten(strings.Join(why, "; ")), Reasons: why,
+	})
+}
+
+// explain adds to the refusal of a schema why it is incompatible. Confluent's registry and
+// Karapace say so when asked; Apicurio says it in the refusal itself, and only there.
+func (c *Client) explain(ctx context.Context, refusal error, subject string, s Schema) error {
+	var e *Error
+	if !errors.Is(refusal, ErrIncompatible) || !errors.As(refusal, &e) {
+		return refusal
+	}
+	if _, why, err := c.Compatible(ctx, subject, s); err == nil {
+		e.Reasons = why
+	}
+	if len(e.Reasons) == 0 && e.Message != "" {
+		e.Reasons = []string{e.Message}
+	}
+	if len(e.Reasons) == 0 {
+		e.Reasons = c.noReasons(ctx, subject)
+	}
+	return refusal
+}
+
+// noReasons says what is known about a refusal when the registry gives no reason.
+func (c *Client) noReasons(ctx context.Context, subject string) []string {
+	level, err := c.Compatibility(ctx, subject)
+	if err != nil {
+		level = "unknown"
+	}
+	return []string{fmt.Sprintf("the registry gives no reason; the compatibility level of the subject is %s", level)}
 }

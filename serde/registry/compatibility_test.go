@@ -66,3 +66,43 @@ func TestCompatible(t *testing.T) {
 		t.Error("a type that is not known is asked for")
 	}
 }
+
+// Whether the registry says why when it is asked, in its refusal, or not at all: there are
+// reasons.
+func TestReasons(t *testing.T) {
+	refusal := `{"error_code":409,"message":"b at /fields/0"}`
+	for name, tt := range map[string]struct{ refusal, check, registering, checking string }{
+		"when asked":      {refusal, `{"is_compatible":false,"messages":["x","y"]}`, "x|y", "x|y"},
+		"in the refusal":  {refusal, `{"is_compatible":false}`, "b at /fields/0", "level of the subject is FULL"},
+		"not at all":      {`{"error_code":409}`, `{"is_compatible":false}`, "level of the subject is FULL", "level of the subject is FULL"},
+		"no more answers": {refusal, "", "b at /fields/0", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newOver(t, func(r *http.Request) (*http.Response, error) {
+				switch {
+				case strings.HasPrefix(r.URL.Path, "/config"):
+					return answer(200, `{"compatibilityLevel":"FULL"}`), nil
+				case strings.HasPrefix(r.URL.Path, "/subjects/"):
+					return answer(409, tt.refusal), nil
+				case tt.check == "":
+					return nil, errors.New("no answer")
+				}
+				return answer(200, tt.check), nil
+			})
+			check := func(err error, want string) {
+				t.Helper()
+				var e *Error
+				if !errors.As(err, &e) || !errors.Is(err, ErrIncompatible) || class(err) != "fatal" || !strings.HasSuffix(strings.Join(e.Reasons, "|"), want) {
+					t.Errorf("%v, reasons %q", err, e.Reasons)
+				}
+			}
+			_, err := c.Register(t.Context(), "t-value", Schema{Text: someAvsc})
+			check(err, tt.registering)
+			if err = c.MustBeCompatible(t.Context(), "t-value", Schema{Text: someAvsc}); tt.checking != "" {
+				check(err, tt.checking)
+			} else if class(err) != "retriable" {
+				t.Errorf("without an answer: %v", err)
+			}
+		})
+	}
+}

@@ -55,8 +55,8 @@ type Error struct {
 	Code int
 	// Message is the registry's, at most 600 bytes, empty for wrong credentials.
 	Message string
-	// Reasons are the registry's, why a schema is incompatible; from MustBeCompatible
-	// only. They may quote schemas.
+	// Reasons are the registry's, why a schema is incompatible, at least one with
+	// ErrIncompatible from Register and MustBeCompatible. They may quote schemas.
 	Reasons []string
 	// Kind is one of this package's sentinels.
 	Kind error

@@ -118,17 +118,3 @@ func (c *Client) Resolve(ctx context.Context, s Schema, register bool) ([]Refere
 	}
 	return done, nil
 }
-
-// MustBeCompatible returns nil if s may be registered as the next version of subject,
-// and else an [*Error] that is [ErrIncompatible], with the registry's Reasons, marked
-// with pipeline.Fatal. A subject without versions takes any schema.
-func (c *Client) MustBeCompatible(ctx context.Context, subject string, s Schema) error {
-	ok, why, err := c.Compatible(ctx, subject, s)
-	if err != nil || ok {
-		return err
-	}
-	return pipeline.Fatal(&Error{
-		Op: fmt.Sprintf("ask whether a schema is compatible with subject %q", subject), URL: c.cfg.URLs[c.good.Load()],
-		Kind: ErrIncompatible, Message: shorten(strings.Join(why, "; ")), Reasons: why,
-	})
-}
