@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	derive "github.com/google/jsonschema-go/jsonschema"
@@ -48,7 +49,8 @@ func ValidateReads(on bool) Option {
 //
 // References come from the registry only: nothing else is ever opened, neither a file
 // nor an address. A schema without $schema is read as draft 2020-12. format is not
-// asserted, as the standard has it.
+// asserted, as the standard has it. A number whose exponent is beyond ±400, more than a
+// float64 has, is refused where values are validated.
 func JSONSchema[T any](reg *registry.Client, opts ...Option) Serde[T] {
 	return newFramed[T](reg, "JSONSchema", &jsonFormat{
 		typ:  reflect.TypeFor[T](),
@@ -253,6 +255,9 @@ func (f *jsonFormat) validate(schema *jsonschema.Schema, data []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := numbers(v); err != nil {
+		return err
+	}
 	var invalid *jsonschema.ValidationError
 	switch err := schema.Validate(v); {
 	case err == nil:
@@ -264,6 +269,39 @@ func (f *jsonFormat) validate(schema *jsonschema.Schema, data []byte) error {
 	}
 }
 
+// maxExponent bounds numbers: the validator counts with every digit, so that 1e999999 would
+// cost it half a megabyte, and from 1e1000001 on it panics.
+const maxExponent = 400
+
+var errNumber = fmt.Errorf("a number with an exponent beyond ±%d", maxExponent)
+
+// numbers refuses a value with numbers that must not come before the validator.
+func numbers(v any) error {
+	switch v := v.(type) {
+	case json.Number:
+		at := strings.IndexAny(string(v), "eE")
+		if at < 0 {
+			return nil
+		}
+		if e, err := strconv.Atoi(string(v[at+1:])); err != nil || max(e, -e) > maxExponent {
+			return errNumber
+		}
+	case []any:
+		for _, item := range v {
+			if err := numbers(item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, item := range v {
+			if err := numbers(item); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (f *jsonFormat) detail(err error) string {
 	var violated *ViolationError
 	switch {
@@ -271,6 +309,8 @@ func (f *jsonFormat) detail(err error) string {
 		return violated.summary()
 	case errors.Is(err, ErrNull):
 		return ""
+	case errors.Is(err, errNumber):
+		return errNumber.Error()
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return "ends too early"
 	}

@@ -27,7 +27,7 @@ const orderJSONSchema = `{"$schema":"http://json-schema.org/draft-07/schema#","t
 func TestJSONSchemaConformance(t *testing.T) {
 	_, reg := newFake(t)
 	serdetest.Suite[Order]{
-		Serde: serde.JSONSchema[Order](reg, serde.Schema(orderJSONSchema)), Values: orders(), Equal: orderEqual, Secret: secret,
+		Serde: serde.JSONSchema[Order](reg, serde.Schema(orderJSONSchema)), Values: orders(), Equal: orderEqual, Whole: true, Secret: secret,
 		Reject: append(badFrames(),
 			framedText(`{"order_id":"`+secret+`"}`), framedText(`{"order_id":"a","amount_cents":"`+secret+`"}`), framedText(`null`), framedText(``),
 			framedText(`{"order_id":"a","amount_cents":1,"`+secret+`":2}`), framedText(`{"order_id":"a","amount_cents":1} {}`), framedText(`{"order_id":`)),
@@ -191,4 +191,27 @@ func TestJSONSchemaUnderAForeignSchema(t *testing.T) {
 	_, err := s.Decode(context.Background(), value("t"), []byte{0, 0, 0, 0, 9, '1'})
 	wantIs(t, err, serde.ErrUnresolvable)
 	wantClass(t, err, "fatal")
+}
+
+// Numbers that cost the validator more than they are worth, or crash it.
+func TestJSONSchemaNumbers(t *testing.T) {
+	_, reg := newFake(t)
+	s := serde.JSONSchema[any](reg, serde.Schema(`{"type":["number","array","object"],"multipleOf":0.5,"maximum":1e300}`))
+	_ = encode(t, s, "t", any(1.5))
+	for _, text := range []string{`1e401`, `-1E-401`, `1e999999`, `1e99999999`, `{"a":[1e+99999999999999999999]}`} {
+		_, err := s.Decode(t.Context(), value("t"), framedText(text))
+		wantIs(t, err, serde.ErrMalformed)
+		wantClass(t, err, "the record's")
+		if !strings.Contains(err.Error(), "exponent") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for _, text := range []string{`1e300`, `0e-400`, `2.5e+1`, `-0`} {
+		if _, err := s.Decode(t.Context(), value("t"), framedText(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, err := s.Append(t.Context(), nil, value("t"), json.Number("1e1000001")); err == nil {
+		t.Error("written")
+	}
 }
