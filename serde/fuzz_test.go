@@ -82,7 +82,7 @@ func fuzzDecode[T any](t *testing.T, s serde.Serde[T], data []byte, limit limit,
 // which is not.
 func known(data []byte) {
 	if len(data) > 4 && data[0] == 0 {
-		data[1], data[2], data[3], data[4] = 0, 0, 0, data[4]&1+1
+		data[1], data[2], data[3], data[4] = 0, 0, 0, 2-data[4]&1
 	}
 }
 
@@ -169,7 +169,7 @@ func FuzzJSONSchema(f *testing.F) {
 		"properties":{"a":{"type":"integer","multipleOf":3},"b":{"type":"array","items":{"$ref":"#"},"uniqueItems":true},"c":{"enum":[1,"x",null]},
 		"d":{"type":"string","pattern":"^a+b*$","maxLength":9},"e":{"type":"number","exclusiveMaximum":5}},"additionalProperties":{"type":"number"}}`))
 	f.Add(encode(f, s, "t", any(map[string]any{"a": 3, "b": []any{map[string]any{"a": 6}}, "c": "x", "d": "aab", "e": 1.5, "z": 1})))
-	for _, text := range []string{`{"a":1e999999999}`, `{"a":-0.0,"d":"\ud800"}`, `{"b":[1,1,1,1,1,1]}`, `{"a":3}x`, `[`, `{"a":3,"a":"x"}`} {
+	for _, text := range []string{`{"a":1e999999999}`, `{"a":1e999999}`, `{"a":-0.0,"d":"\ud800"}`, `{"b":[1,1,1,1,1,1]}`, `{"a":3}x`, `[`, `{"a":3,"a":"x"}`} {
 		f.Add(framedText(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -50,7 +50,7 @@ func ValidateReads(on bool) Option {
 // References come from the registry only: nothing else is ever opened, neither a file
 // nor an address. A schema without $schema is read as draft 2020-12. format is not
 // asserted, as the standard has it. A number whose exponent is beyond ±400, more than a
-// float64 has, is refused where values are validated.
+// float64 has, or of more than 1,000 digits is refused where values are validated.
 func JSONSchema[T any](reg *registry.Client, opts ...Option) Serde[T] {
 	return newFramed[T](reg, "JSONSchema", &jsonFormat{
 		typ:  reflect.TypeFor[T](),
@@ -269,17 +269,23 @@ func (f *jsonFormat) validate(schema *jsonschema.Schema, data []byte) error {
 	}
 }
 
-// maxExponent bounds numbers: the validator counts with every digit, so that 1e999999 would
-// cost it half a megabyte, and from 1e1000001 on it panics.
-const maxExponent = 400
+// What bounds numbers: the validator counts with every digit, so that 1e999999 would cost it
+// megabytes, and from 1e1000001 on it panics.
+const (
+	maxExponent = 400
+	maxDigits   = 1000
+)
 
-var errNumber = fmt.Errorf("a number with an exponent beyond ±%d", maxExponent)
+var errNumber = fmt.Errorf("a number with an exponent beyond ±%d, or of more than %d digits", maxExponent, maxDigits)
 
 // numbers refuses a value with numbers that must not come before the validator.
 func numbers(v any) error {
 	switch v := v.(type) {
 	case json.Number:
 		at := strings.IndexAny(string(v), "eE")
+		if len(v) > maxDigits {
+			return errNumber
+		}
 		if at < 0 {
 			return nil
 		}
