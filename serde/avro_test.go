@@ -367,3 +367,20 @@ func TestAvroInfersItsType(t *testing.T) {
 	pipeline.To(orders, "copy", serde.JSON[Order]())
 	check(t, p.Validate())
 }
+
+// The bytes of a record do not bound items that take none; the codec does.
+func TestAvroItemsWithoutBytes(t *testing.T) {
+	_, reg := newFake(t)
+	s := serde.AvroAny(reg, serde.Schema(`{"type":"array","items":"null"}`))
+	data := encode(t, s, "t", any(make([]any, 4096)))
+	got, err := s.Decode(t.Context(), value("t"), data)
+	check(t, err)
+	if n := len(got.([]any)); n != 4096 {
+		t.Errorf("%d items", n)
+	}
+	for _, count := range []string{"\x82\x40\x00", "\x80\x80\x80\x80\x80\x80\x01\x00"} { // 4097, 2^41
+		_, err = s.Decode(t.Context(), value("t"), append(data[:5:5], count...))
+		wantIs(t, err, serde.ErrMalformed)
+		wantClass(t, err, "the record's")
+	}
+}

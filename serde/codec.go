@@ -28,6 +28,10 @@ type AvroCodec interface {
 
 // Twmb is the default [AvroCodec]: github.com/twmb/avro. A struct's fields are
 // matched by their `avro:"name"` tags. The zero value is ready to use.
+//
+// Decoding takes memory in proportion to the record, whatever its counts say. Only an array
+// whose items take no bytes, as of nulls, takes up to 64 KiB for three; more than 4,096 such
+// items are refused.
 type Twmb struct {
 	// AliasInput lets decoded strings and byte slices point into the record's
 	// bytes instead of copying them. It saves most allocations of a decode; but

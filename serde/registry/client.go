@@ -65,6 +65,16 @@ func New(cfg Config) (*Client, error) {
 		if cfg.Token != "" {
 			opts = append(opts, sr.BearerToken(cfg.Token))
 		}
+		if cfg.TokenFunc != nil {
+			opts = append(opts, sr.PreReq(func(r *http.Request) error {
+				token, err := cfg.TokenFunc(r.Context())
+				if err != nil {
+					return fmt.Errorf("%w: %w", errToken, err)
+				}
+				r.Header.Set("Authorization", "Bearer "+token)
+				return nil
+			}))
+		}
 		node, err := sr.NewClient(opts...)
 		if err != nil {
 			return nil, fmt.Errorf("registry: %w", err)
@@ -234,8 +244,29 @@ func (c *Client) Ping(ctx context.Context) error {
 	return err
 }
 
-// ask calls the node that answered last, and the others while there is no answer.
+// ask calls the nodes until one answers, and again after a wait if none has, see
+// Config.Retries.
 func (c *Client) ask(ctx context.Context, op string, do func(*sr.Client) error) error {
+	begin := time.Now()
+	for try := 0; ; try++ {
+		err := c.askEach(ctx, op, do)
+		if !pipeline.IsRetriable(err) || try == c.cfg.Retries {
+			return err
+		}
+		wait := c.cfg.Backoff.Wait(try)
+		if time.Since(begin)+wait > c.cfg.Timeout {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// askEach calls the node that answered last, and the others while there is no answer.
+func (c *Client) askEach(ctx context.Context, op string, do func(*sr.Client) error) error {
 	first := int(c.good.Load())
 	var err error
 	for i := range c.nodes {

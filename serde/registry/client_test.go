@@ -34,7 +34,7 @@ func answer(status int, body string) *http.Response {
 
 func newOver(t testing.TB, f transportFunc, change ...func(*Config)) *Client {
 	t.Helper()
-	cfg := Config{URLs: []string{"http://one.test"}, HTTPClient: &http.Client{Transport: f}}
+	cfg := Config{URLs: []string{"http://one.test"}, HTTPClient: &http.Client{Transport: f}, Retries: NoRetries}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -271,10 +271,14 @@ func TestCredentials(t *testing.T) {
 		want string
 		set  func(*Config)
 	}{
-		"fields": {"Basic dTpw", func(c *Config) { c.User, c.Password = "u", "p" }},
-		"URL":    {"Basic dTpw", func(c *Config) { c.URLs[0] = "http://u:p@one.test" }},
-		"token":  {"Bearer t", func(c *Config) { c.Token = "t" }},
-		"none":   {"", func(*Config) {}},
+		"fields": {"Basic dTpw", func(c *Config) { c.User, c.Password, c.URLs[0] = "u", "p", "https://one.test" }},
+		"URL":    {"Basic dTpw", func(c *Config) { c.URLs[0] = "https://u:p@one.test" }},
+		"token":  {"Bearer t", func(c *Config) { c.Token, c.URLs[0] = "t", "https://one.test" }},
+		"function": {"Bearer f", func(c *Config) {
+			c.TokenFunc, c.URLs[0] = func(context.Context) (string, error) { return "f", nil }, "https://one.test"
+		}},
+		"allowed": {"Bearer t", func(c *Config) { c.Token, c.AllowPlaintextCredentials = "t", true }},
+		"none":    {"", func(*Config) {}},
 	} {
 		got := "not asked"
 		client := newOver(t, func(r *http.Request) (*http.Response, error) {

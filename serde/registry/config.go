@@ -1,12 +1,17 @@
 package registry
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/leat-stream/leat/pipeline"
 )
 
 // Defaults of Config.
@@ -14,11 +19,18 @@ const (
 	DefaultTimeout     = 10 * time.Second
 	DefaultMaxCached   = 1000
 	DefaultNegativeTTL = 10 * time.Second
+	DefaultRetries     = 2
 )
+
+// NoRetries as Config.Retries asks each node once.
+const NoRetries = -1
 
 // NoNegativeCache as Config.NegativeTTL asks the registry again for every record
 // with an unknown id.
 const NoNegativeCache time.Duration = -1
+
+// maxRedirects is net/http's own bound, which ours takes the place of.
+const maxRedirects = 10
 
 // maxAnswer bounds one answer of the registry, in bytes.
 const maxAnswer = 16 << 20
@@ -34,11 +46,30 @@ type Config struct {
 	User, Password string
 	// Token is a bearer token. It excludes User.
 	Token string
+	// TokenFunc gives the bearer token for each request, within its context: read it
+	// from a file that is replaced, or keep one until it expires. It is called
+	// concurrently. Its error is ErrUnauthorized, marked with pipeline.Retriable, and
+	// shown: it must not hold the token. It excludes Token and User.
+	TokenFunc func(context.Context) (string, error)
+	// AllowPlaintextCredentials lets credentials be sent to an http URL, where all
+	// between read them. Without it they need https; only a loopback address, or the
+	// name localhost, may go without. A redirection from https to http is refused
+	// with credentials in any case.
+	AllowPlaintextCredentials bool
+	// TLS is for https: roots, or a client certificate (mutual TLS). It is cloned. It
+	// excludes an HTTPClient with a Transport. Default: Go's defaults.
+	TLS *tls.Config
 	// Timeout bounds one request to one node. Default 10 s.
 	Timeout time.Duration
-	// HTTPClient carries the requests: set it for TLS settings or a proxy. It is
-	// copied; its Timeout is replaced by the one above, or kept if that is 0 and
-	// it has one. Default: a client over http.DefaultTransport.
+	// Retries is how often all nodes are asked again when none has answered, within
+	// Timeout of the first request: what fails at once is tried again, what takes
+	// long is not. A pipeline tries for ever besides. Default 2; NoRetries for none.
+	Retries int
+	// Backoff is the wait before each of Retries. Default: pipeline.Backoff's.
+	Backoff pipeline.Backoff
+	// HTTPClient carries the requests, through a proxy for one. It is copied; its
+	// Timeout is replaced by the one above, or kept if that is 0 and it has one.
+	// Default: a client over http.DefaultTransport.
 	HTTPClient *http.Client
 	// MaxCached bounds the schemas kept by id, the ids kept by subject, and the
 	// ids known to be unknown, each. Default 1,000. Ids never change their
@@ -103,6 +134,25 @@ func (c Config) Validate() error {
 	if c.Token != "" && user != "" {
 		bad("Token and User: only one of them can be sent")
 	}
+	if c.TokenFunc != nil && (c.Token != "" || user != "") {
+		bad("TokenFunc and Token or User: only one of them can be sent")
+	}
+	if !c.AllowPlaintextCredentials && (user != "" || c.Token != "" || c.TokenFunc != nil) {
+		for i, s := range c.URLs {
+			if u, err := url.Parse(s); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+				bad("URLs[%d]: %s: credentials need https, or AllowPlaintextCredentials", i, redact(s))
+			}
+		}
+	}
+	if c.TLS != nil && c.HTTPClient != nil && c.HTTPClient.Transport != nil {
+		bad("TLS and HTTPClient.Transport: set TLS in the transport")
+	}
+	if c.Retries < 0 && c.Retries != NoRetries {
+		bad("Retries: %d is negative; NoRetries turns them off", c.Retries)
+	}
+	if c.Backoff.Initial < 0 || c.Backoff.Max < 0 {
+		bad("Backoff: %v, %v: is negative", c.Backoff.Initial, c.Backoff.Max)
+	}
 	if c.Timeout < 0 {
 		bad("Timeout: %v is negative", c.Timeout)
 	}
@@ -113,6 +163,12 @@ func (c Config) Validate() error {
 		bad("NegativeTTL: %v is negative; NoNegativeCache turns it off", c.NegativeTTL)
 	}
 	return errors.Join(errs...)
+}
+
+// loopback tells that what is sent to a host does not leave the machine.
+func loopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.Unmap().IsLoopback() || host == "localhost"
 }
 
 // redact returns what of a URL may be shown: scheme, host and path.
@@ -151,11 +207,25 @@ func (c Config) withDefaults() Config {
 		client.Timeout = DefaultTimeout
 	}
 	c.Timeout = client.Timeout
-	if client.Transport == nil {
+	switch {
+	case c.TLS != nil:
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.TLSClientConfig = c.TLS.Clone()
+		client.Transport = t
+	case client.Transport == nil:
 		client.Transport = http.DefaultTransport
 	}
 	client.Transport = bounded{client.Transport}
+	if c.User != "" || c.Token != "" || c.TokenFunc != nil {
+		client.CheckRedirect = encrypted(client.CheckRedirect)
+	}
 	c.HTTPClient = &client
+	switch c.Retries {
+	case 0:
+		c.Retries = DefaultRetries
+	case NoRetries:
+		c.Retries = 0
+	}
 	if c.MaxCached == 0 {
 		c.MaxCached = DefaultMaxCached
 	}
@@ -163,4 +233,20 @@ func (c Config) withDefaults() Config {
 		c.NegativeTTL = DefaultNegativeTTL
 	}
 	return c
+}
+
+// encrypted refuses what would send credentials in clear, beside what next refuses.
+func encrypted(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(r *http.Request, via []*http.Request) error {
+		if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
+			return errPlaintext
+		}
+		if next != nil {
+			return next(r, via)
+		}
+		if len(via) >= maxRedirects {
+			return fmt.Errorf("more than %d redirections", maxRedirects)
+		}
+		return nil
+	}
 }

@@ -1,22 +1,29 @@
 package registry
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/leat-stream/leat/pipeline"
 )
 
 func TestConfigValidateJoinsEverything(t *testing.T) {
 	err := Config{
 		URLs:     []string{"ftp://h", "http://", "http://a:s3cr3t@h/?q", "http://b:other@h", "http://[::1", ""},
-		Password: "s3cr3t", Token: "t0ken", Timeout: -time.Second, MaxCached: -1, NegativeTTL: -2,
+		Password: "s3cr3t", Token: "t0ken", Timeout: -time.Second, MaxCached: -1, NegativeTTL: -2, Retries: -2, Backoff: pipeline.Backoff{Max: -1},
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12}, HTTPClient: &http.Client{Transport: http.DefaultTransport},
+		TokenFunc: func(context.Context) (string, error) { return "t0ken", nil },
 	}.Validate()
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	text := err.Error()
-	for _, want := range []string{"URLs[0]", "URLs[1]", "URLs[2]", "URLs[3]", "URLs[4]", "URLs[5]", "Token", "Timeout", "MaxCached", "NegativeTTL"} {
+	for _, want := range []string{"URLs[0]", "URLs[1]", "URLs[2]", "URLs[3]", "URLs[4]", "URLs[5]", "Token", "Timeout", "MaxCached", "NegativeTTL", "Retries", "Backoff", "TLS and HTTPClient", "TokenFunc and", "need https"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("does not mention %s: %s", want, text)
 		}
@@ -48,7 +55,7 @@ func FuzzConfigURL(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		c := Config{URLs: []string{s}}
+		c := Config{URLs: []string{s}, AllowPlaintextCredentials: true}
 		if err := c.Validate(); err != nil {
 			return
 		}
@@ -60,4 +67,31 @@ func FuzzConfigURL(f *testing.F) {
 			t.Errorf("%q: credentials kept in the URL %q", s, client.cfg.URLs[0])
 		}
 	})
+}
+
+// Credentials leave the machine encrypted only, unless that is allowed.
+func TestPlaintextCredentials(t *testing.T) {
+	token := func(context.Context) (string, error) { return "t", nil }
+	for url, refused := range map[string]bool{
+		"http://registry.test:8081": true, "http://10.0.0.1": true, "http://127.0.0.1.test": true, "http://localhost.test": true, "http://[2001:db8::1]": true,
+		"https://registry.test": false, "http://127.0.0.1:8081": false, "http://127.9.9.9": false, "http://[::1]:8081": false, "http://localhost:8081": false,
+		"http://[::ffff:127.0.0.1]": false,
+	} {
+		for name, c := range map[string]Config{"user": {User: "u", Password: "p"}, "token": {Token: "t"}, "function": {TokenFunc: token}} {
+			c.URLs = []string{"https://one.test", url}
+			if err := c.Validate(); (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "URLs[1]") {
+				t.Errorf("%s, %s: %v", url, name, err)
+			}
+			c.AllowPlaintextCredentials = true
+			if err := c.Validate(); err != nil {
+				t.Errorf("%s, %s, allowed: %v", url, name, err)
+			}
+		}
+		if err := (Config{URLs: []string{url}}).Validate(); err != nil {
+			t.Errorf("%s without credentials: %v", url, err)
+		}
+	}
+	if err := (Config{URLs: []string{"http://u:p@registry.test"}}).Validate(); err == nil {
+		t.Error("credentials in a URL")
+	}
 }

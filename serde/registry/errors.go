@@ -23,7 +23,8 @@ var (
 	// ErrNotFound: the registry answered that it has no such id (unmarked: the
 	// record's error), or not this schema under this subject (Fatal).
 	ErrNotFound = errors.New("not in the registry")
-	// ErrUnauthorized: 401, 403 or 407. Fatal.
+	// ErrUnauthorized: 401, 403 or 407, or a client certificate that is missing or
+	// refused. Fatal; Retriable when Config.TokenFunc fails.
 	ErrUnauthorized = errors.New("the registry refuses the credentials")
 	// ErrIncompatible: 409, the schema may not follow the subject's earlier
 	// ones. Fatal.
@@ -113,13 +114,7 @@ func classify(op, base string, err error) error {
 	e := &Error{Op: op, URL: base}
 	var resp *sr.ResponseError
 	if !errors.As(err, &resp) {
-		e.Kind, e.Cause = ErrUnavailable, transport(err)
-		var cert *tls.CertificateVerificationError
-		if errors.As(err, &cert) {
-			e.Kind = ErrRefused
-			return pipeline.Fatal(e)
-		}
-		return pipeline.Retriable(e)
+		return unanswered(e, err)
 	}
 	e.StatusCode = resp.StatusCode
 	var answer struct {
@@ -154,6 +149,43 @@ func classify(op, base string, err error) error {
 		e.Kind = ErrRefused
 	}
 	return pipeline.Fatal(e)
+}
+
+var (
+	errToken     = errors.New("there is no token to send")
+	errPlaintext = errors.New("it redirects from https to http, and credentials are not sent in clear")
+)
+
+// unanswered is a request to which there was no answer.
+func unanswered(e *Error, err error) error {
+	e.Kind, e.Cause = ErrUnavailable, transport(err)
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errToken):
+		e.Kind = ErrUnauthorized
+	case errors.As(err, &cert), errors.Is(err, errPlaintext):
+		e.Kind = ErrRefused
+		return pipeline.Fatal(e)
+	case refusesCertificate(err):
+		e.Kind = ErrUnauthorized
+		return pipeline.Fatal(e)
+	}
+	return pipeline.Retriable(e)
+}
+
+// refusesCertificate tells of a TLS alert that it is about this side's certificate. Go's type
+// of alerts is its own: the texts are those of crypto/tls.
+func refusesCertificate(err error) bool {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return false
+	}
+	switch strings.TrimPrefix(op.Err.Error(), "tls: ") {
+	case "certificate required", "bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+		"unknown certificate", "unknown certificate authority", "access denied", "handshake failure":
+		return true
+	}
+	return false
 }
 
 // transport strips what the layers put around a connection's error: they repeat
