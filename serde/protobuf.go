@@ -197,10 +197,7 @@ func (f *protoFormat) decoder(writer registry.Schema) (decodeFunc, error) {
 			return nil, err
 		}
 	}
-	messages := map[string]protoreflect.MessageDescriptor{}
-	for _, p := range messagesOf(file) {
-		messages[string(p.place)] = p.message
-	}
+	messages := placesOf(file)
 	return func(m message, v any) ([]byte, error) {
 		body := m.body
 		from := &body
@@ -255,7 +252,7 @@ func (f *protoFormat) detail(err error) string {
 // Where a message stands in its file: the number of indexes, then each, as zigzag
 // varints, from the outermost message inwards. A single 0 is written as one zero byte.
 // A map's entry counts as a message, as it does in descriptors and in Confluent's clients
-// that stand on them; Java's counts without it.
+// that stand on them; Java's counts without it if it normalizes schemas.
 var (
 	singleIndex = []byte{0}
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -101,6 +102,55 @@ func TestProtobufPlaces(t *testing.T) {
 	check(t, err)
 	if h.GetSource() != "s" {
 		t.Errorf("got %v", h)
+	}
+}
+
+// Java's client counts a map's entry only if it does not normalize: where an entry, or nothing,
+// is named, its count is meant.
+func TestProtobufPlacesWithoutEntries(t *testing.T) {
+	fake, reg := newFake(t)
+	fake.SeedSchema("theirs", 1, 9, sr.Schema{Type: sr.TypeProtobuf, Schema: `syntax = "proto3"; package leat.test; message Header {} message Order {
+		map<string, string> a = 1; message First { string x = 1; } map<string, string> b = 2; message Line { message Discount { double share = 1; } } }`})
+	any := serde.ProtobufAny(reg)
+	for place, want := range map[string]protoreflect.FullName{
+		"\x02\x02": "leat.test.Order", "\x04\x02\x02": "leat.test.Order.First", "\x04\x02\x06": "leat.test.Order.Line",
+		"\x06\x02\x06\x00": "leat.test.Order.Line.Discount", "\x04\x02\x00": "leat.test.Order.First", "\x06\x02\x02\x00": "leat.test.Order.Line.Discount",
+	} {
+		m, err := any.Decode(t.Context(), value("t"), []byte("\x00\x00\x00\x00\x09"+place))
+		check(t, err)
+		if got := m.ProtoReflect().Descriptor().FullName(); got != want {
+			t.Errorf("% x is a %s, want %s", place, got, want)
+		}
+	}
+	for _, place := range []string{"\x04\x02\x04", "\x04\x02\x08", "\x02\x04"} { // an entry that is not to be mistaken, nothing
+		if m, err := any.Decode(t.Context(), value("t"), []byte("\x00\x00\x00\x00\x09"+place)); err == nil {
+			t.Errorf("% x is a %s", place, m.ProtoReflect().Descriptor().FullName())
+		}
+	}
+}
+
+// Cut off within a field a message is an error; between fields it is a shorter one.
+func TestProtobufTruncated(t *testing.T) {
+	_, reg := newFake(t)
+	s := serde.Protobuf[*testpb.Order](reg)
+	data := encode(t, s, "t", protoOrders()[0])
+	const start = 7
+	accepted := 0
+	for n := range data {
+		m, err := s.Decode(t.Context(), value("t"), data[:n:n])
+		if err != nil {
+			wantClass(t, err, "the record's")
+			continue
+		}
+		accepted++
+		whole, err := proto.Marshal(m)
+		check(t, err)
+		if n < start || string(whole) != string(data[start:n]) {
+			t.Errorf("the first %d of %d bytes are read as %v", n, len(data), m)
+		}
+	}
+	if fields := 10; accepted != fields { // after none, and after each but the last; of the tags there are two
+		t.Errorf("%d prefixes are accepted, want %d", accepted, fields)
 	}
 }
 

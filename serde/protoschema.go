@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -124,6 +125,35 @@ func messagesOf(file protoreflect.FileDescriptor) (all []placed) {
 	}
 	add(nil, file.Messages())
 	return all
+}
+
+// placesOf returns the messages of a file by where they stand. A place where there is a map's
+// entry, which nobody writes, or nothing is that of a message counted without entries.
+func placesOf(file protoreflect.FileDescriptor) map[string]protoreflect.MessageDescriptor {
+	places := map[string]protoreflect.MessageDescriptor{}
+	for _, p := range messagesOf(file) {
+		places[string(p.place)] = p.message
+	}
+	var add func(outer []int, messages protoreflect.MessageDescriptors)
+	add = func(outer []int, messages protoreflect.MessageDescriptors) {
+		entries := 0
+		for i := range messages.Len() {
+			m := messages.Get(i)
+			if m.IsMapEntry() {
+				entries++
+				continue
+			}
+			at := append(slices.Clone(outer), i-entries)
+			place := string(appendIndexes(nil, at))
+			if there := places[place]; there == nil || there.IsMapEntry() {
+				places[place] = m
+			}
+			add(at, m.Messages())
+		}
+	}
+	add(nil, file.Messages())
+	maps.DeleteFunc(places, func(_ string, m protoreflect.MessageDescriptor) bool { return m.IsMapEntry() })
+	return places
 }
 
 // placeOf returns where the message of that name stands.

@@ -71,3 +71,17 @@ func ExampleClient_Compatibility() {
 	// BACKWARD <nil>
 	// true [] <nil>
 }
+
+// Credentials go over https, or to this machine.
+func ExampleConfig_tokenFunc() {
+	cfg := registry.Config{
+		URLs:      []string{"http://registry.example:8081"},
+		TokenFunc: func(context.Context) (string, error) { return "from a file that is replaced", nil },
+	}
+	fmt.Println(cfg.Validate())
+	cfg.URLs[0] = "https://registry.example:8081"
+	fmt.Println(cfg.Validate())
+	// Output:
+	// registry: URLs[0]: http://registry.example:8081: credentials need https, or AllowPlaintextCredentials
+	// <nil>
+}
