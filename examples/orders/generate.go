@@ -156,11 +156,11 @@ func generate(ctx context.Context, cfg kafka.Config, registry *registry.Client, 
 	}
 	g := newGenerator(registry, seed)
 	w := &batchWriter{ctx: ctx, sink: sink, progress: progress, said: time.Now()}
-	for i := range generatedCustomers {
+	for i := 0; i < generatedCustomers && w.err == nil; i++ {
 		w.add(g.customer(ctx, i))
 	}
 	w.flush() // an order never arrives before its customer
-	for range n {
+	for i := 0; i < n && w.err == nil; i++ {
 		out, _, err := g.order(ctx)
 		w.add(out, err)
 	}

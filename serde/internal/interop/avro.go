@@ -44,8 +44,8 @@ type everything struct {
 	Price   *big.Rat         `avro:"price"`
 	Rate    *big.Rat         `avro:"rate"`
 	Day     time.Time        `avro:"day"`
-	TimeMS  time.Duration    `avro:"time_ms"`
-	TimeUS  time.Duration    `avro:"time_us"`
+	OfDay   time.Duration    `avro:"time_ms"`
+	ExactOf time.Duration    `avro:"time_us"`
 	StampMS time.Time        `avro:"stamp_ms"`
 	StampUS time.Time        `avro:"stamp_us"`
 	LocalUS time.Time        `avro:"local_us"`
@@ -67,7 +67,7 @@ func (e *everything) document() (any, error) {
 		"region": e.Region, "note": e.Note, "choice": e.Choice, "tags": e.Tags, "counts": e.Counts, "address": e.Address, "earlier": e.Earlier,
 		"hash": base64.StdEncoding.EncodeToString(e.Hash[:]), "blob": base64.StdEncoding.EncodeToString(e.Blob),
 		"small": e.Small, "big": e.Big, "half": e.Half, "tenth": e.Tenth, "on": e.On, "price": e.Price.FloatString(2), "rate": e.Rate.FloatString(4),
-		"day": e.Day.Format(time.DateOnly), "time_ms": timeOfDay(e.TimeMS), "time_us": timeOfDay(e.TimeUS),
+		"day": e.Day.Format(time.DateOnly), "time_ms": timeOfDay(e.OfDay), "time_us": timeOfDay(e.ExactOf),
 		"stamp_ms": e.StampMS.UTC().Format(stamp) + "Z", "stamp_us": e.StampUS.UTC().Format(stamp) + "Z", "local_us": e.LocalUS.Format(stamp),
 		"id": uuid(e.ID), "period": []uint32{e.Period.Months, e.Period.Days, e.Period.Milliseconds},
 	}, nil
@@ -86,7 +86,7 @@ func everythings() []*everything {
 			Address: avroAddress{"Allee", ptr(int32(-2))}, Earlier: []avroAddress{{"one", nil}, {"two", ptr(int32(2))}},
 			Hash: [4]byte{0, 1, 2, 255}, Blob: []byte{255, 0}, Small: math.MinInt32, Big: math.MinInt64, Half: .5, Tenth: .1, On: true,
 			Price: price, Rate: big.NewRat(10001, 10000), Day: time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC),
-			TimeMS: 24*time.Hour - time.Millisecond, TimeUS: time.Hour + 2*time.Minute + 3*time.Second + 4*time.Microsecond,
+			OfDay: 24*time.Hour - time.Millisecond, ExactOf: time.Hour + 2*time.Minute + 3*time.Second + 4*time.Microsecond,
 			StampMS: at.Truncate(time.Millisecond), StampUS: at, LocalUS: time.Date(2026, 3, 29, 2, 30, 0, 1000, time.UTC),
 			ID:     [16]byte{0x12, 0x3e, 0x45, 0x67, 0xe8, 0x9b, 0x12, 0xd3, 0xa4, 0x56, 0x42, 0x66, 0x14, 0x17, 0x40, 0},
 			Period: avro.Duration{Months: 1, Days: 31, Milliseconds: 86399999},
@@ -100,7 +100,7 @@ func everythings() []*everything {
 		{
 			Region: "US", Note: ptr(""), Choice: "", Tags: []string{"x"}, Counts: map[string]int64{"n": 0}, Address: avroAddress{"s", ptr(int32(0))}, Earlier: []avroAddress{},
 			Hash: [4]byte{255, 255, 255, 255}, Blob: []byte{0}, Small: 1, Big: 1, Half: -2.25, Tenth: 2.5, On: true,
-			Price: big.NewRat(128, 100), Rate: big.NewRat(128, 100), Day: epoch, TimeMS: time.Millisecond, TimeUS: time.Microsecond,
+			Price: big.NewRat(128, 100), Rate: big.NewRat(128, 100), Day: epoch, OfDay: time.Millisecond, ExactOf: time.Microsecond,
 			StampMS: epoch, StampUS: epoch, LocalUS: epoch, Period: avro.Duration{Months: 12},
 			ID: [16]byte{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255},
 		},
