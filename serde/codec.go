@@ -29,9 +29,12 @@ type AvroCodec interface {
 // Twmb is the default [AvroCodec]: github.com/twmb/avro. A struct's fields are
 // matched by their `avro:"name"` tags. The zero value is ready to use.
 //
-// Decoding takes memory in proportion to the record, whatever its counts say. Only an array
-// whose items take no bytes, as of nulls, takes up to 64 KiB for three; more than 4,096 such
-// items are refused.
+// Decoding takes memory in proportion to the record, whatever its counts say, but for two kinds
+// of schemas. An array whose items take no bytes, as of nulls, takes up to 64 KiB for three;
+// more than 4,096 such items are refused. An array within itself, as a tree's children, takes
+// memory for as many items as bytes are left at every depth, of which there are at most about
+// a thousand: do not read trees of whom you do not trust, or use package hamba's codec, which
+// checks a record before it takes memory.
 type Twmb struct {
 	// AliasInput lets decoded strings and byte slices point into the record's
 	// bytes instead of copying them. It saves most allocations of a decode; but
