@@ -187,6 +187,19 @@ func (f *protoFormat) encoder(s registry.Schema) ([]byte, encodeFunc, error) {
 // unmarshalling bounds how deep messages may nest.
 var unmarshalling = proto.UnmarshalOptions{RecursionLimit: 200}
 
+var errPanic = errors.New("the library panics at it")
+
+// unmarshalDynamic makes an error of a panic: the library panics at a map of a dynamic
+// message that has a key and then one of another wire type.
+func unmarshalDynamic(body []byte, m *dynamicpb.Message) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errPanic
+		}
+	}()
+	return unmarshalling.Unmarshal(body, m)
+}
+
 func (f *protoFormat) decoder(writer registry.Schema) (decodeFunc, error) {
 	file, err := compileProto(writer)
 	if err != nil {
@@ -218,7 +231,7 @@ func (f *protoFormat) decoder(writer registry.Schema) (decodeFunc, error) {
 		case f.any:
 			out := dynamicpb.NewMessage(d)
 			f.put(v, out)
-			return nil, unmarshalling.Unmarshal(body, out)
+			return nil, unmarshalDynamic(body, out)
 		case d.FullName() != f.name:
 			return nil, &otherMessage{d.FullName()}
 		}
@@ -241,7 +254,7 @@ func (f *protoFormat) detail(err error) string {
 	switch {
 	case errors.As(err, &other):
 		return fmt.Sprintf("it is a %s, not a %s", other.name, f.name)
-	case errors.Is(err, errNilMessage), errors.Is(err, errOtherMessage), errors.Is(err, errPlace), errors.Is(err, errIndexes):
+	case errors.Is(err, errNilMessage), errors.Is(err, errOtherMessage), errors.Is(err, errPlace), errors.Is(err, errIndexes), errors.Is(err, errPanic):
 		return err.Error()
 	case errors.Is(err, proto.Error): // names fields, quotes no values
 		return err.Error()

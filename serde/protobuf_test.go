@@ -129,6 +129,15 @@ func TestProtobufPlacesWithoutEntries(t *testing.T) {
 	}
 }
 
+// A map's key, and once more of another wire type, at which the library panics.
+func TestProtobufAnyMapKey(t *testing.T) {
+	fake, reg := newFake(t)
+	fake.SeedSchema("maps", 1, 9, sr.Schema{Type: sr.TypeProtobuf, Schema: `syntax = "proto3"; message M { map<string, string> a = 1; }`})
+	_, err := serde.ProtobufAny(reg).Decode(t.Context(), value("t"), []byte("\x00\x00\x00\x00\x09\x00\x0a\x05\x0a\x01x\x08\x01"))
+	wantIs(t, err, serde.ErrMalformed)
+	wantClass(t, err, "the record's")
+}
+
 // Cut off within a field a message is an error; between fields it is a shorter one.
 func TestProtobufTruncated(t *testing.T) {
 	_, reg := newFake(t)
