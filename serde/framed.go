@@ -141,7 +141,7 @@ func (s *framed[T]) AppendPointer(ctx context.Context, dst []byte, at pipeline.S
 	}
 	out, err := t.encode(dst, v)
 	if err != nil {
-		return nil, &EncodeError{Format: s.name, Detail: s.format.detail(err), Cause: err}
+		return nil, &EncodeError{Format: s.name, Detail: s.detail(err), Cause: err}
 	}
 	return out, nil
 }
@@ -179,11 +179,23 @@ func (s *framed[T]) DecodePointer(ctx context.Context, at pipeline.Slot, data []
 	rest, err := decode(m, v)
 	switch {
 	case err != nil:
-		return &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kindOf(err), Detail: s.format.detail(err), Cause: err}
+		return &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: kindOf(err), Detail: s.detail(err), Cause: err}
 	case len(rest) > 0:
 		return &DecodeError{Format: s.name, SchemaID: m.writer.id, Kind: ErrTrailing, Detail: fmt.Sprintf("%d of them", len(rest))}
 	}
 	return nil
+}
+
+// maxDetail bounds the text of an error, in bytes: a path through a value that contains itself
+// is as long as the value is deep.
+const maxDetail = 500
+
+func (s *framed[T]) detail(err error) string {
+	text := s.format.detail(err)
+	if len(text) <= maxDetail {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxDetail], "") + " …"
 }
 
 // kindOf lets a format say more than that something is malformed.

@@ -52,16 +52,16 @@ func fuzzDecode[T any](t *testing.T, s serde.Serde[T], data []byte, limit limit,
 	if n := allocated(decode); n > most {
 		// Once more: the fuzzer itself allocates beside it.
 		if n = min(n, allocated(decode)); n > most {
-			t.Fatalf("%d bytes take %d bytes of memory: %x", len(data), n, data)
+			t.Fatalf("%d bytes take %d bytes of memory: %.200x", len(data), n, data)
 		}
 	}
 	if err != nil {
 		var d *serde.DecodeError
 		if !errors.As(err, &d) || pipeline.IsFatal(err) || pipeline.IsRetriable(err) {
-			t.Fatalf("%x: %v", data, err)
+			t.Fatalf("%.200x: %v", data, err)
 		}
-		if len(err.Error()) > 2000 {
-			t.Fatalf("%x: an error of %d bytes", data, len(err.Error()))
+		if len(err.Error()) > 1000 {
+			t.Fatalf("%.200x: an error of %d bytes", data, len(err.Error()))
 		}
 		return
 	}
@@ -69,13 +69,13 @@ func fuzzDecode[T any](t *testing.T, s serde.Serde[T], data []byte, limit limit,
 	if err != nil {
 		var e *serde.EncodeError
 		if !errors.As(err, &e) {
-			t.Fatalf("%x: %v", data, err)
+			t.Fatalf("%.200x: %v", data, err)
 		}
 		return
 	}
 	again, err := s.Decode(t.Context(), value("t"), out)
 	if err != nil || !equal(v, again) {
-		t.Fatalf("%x: read %v, written and read again %v, %v", data, v, again, err)
+		t.Fatalf("%.200x: read %v, written and read again %v, %v", data, v, again, err)
 	}
 }
 
@@ -209,7 +209,7 @@ func FuzzString(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		fuzzDecode(t, s, data, jsonLimit, func(a, b string) bool { return a == b })
 		if v, err := s.Decode(t.Context(), value("t"), data); err == nil && (v != string(data) || !utf8.Valid(data)) {
-			t.Fatalf("%x read as %q", data, v)
+			t.Fatalf("%.200x read as %q", data, v)
 		}
 	})
 }
