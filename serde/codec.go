@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/avro"
 
+	"github.com/leat-stream/leat/serde/internal/walk"
 	"github.com/leat-stream/leat/serde/registry"
 )
 
@@ -29,12 +30,11 @@ type AvroCodec interface {
 // Twmb is the default [AvroCodec]: github.com/twmb/avro. A struct's fields are
 // matched by their `avro:"name"` tags. The zero value is ready to use.
 //
-// Decoding takes memory in proportion to the record, whatever its counts say, but for two kinds
-// of schemas. An array whose items take no bytes, as of nulls, takes up to 64 KiB for three;
-// more than 4,096 such items are refused. An array within itself, as a tree's children, takes
-// memory for as many items as bytes are left at every depth, of which there are at most about
-// a thousand: do not read trees of whom you do not trust, or use package hamba's codec, which
-// checks a record before it takes memory.
+// Decoding takes memory in proportion to the record, whatever its counts say, but for arrays
+// whose items take no bytes, as of nulls: such a one takes up to 64 KiB for three; more than
+// 4,096 such items are refused. Data of a schema whose arrays or maps contain themselves, as a
+// tree's children, is gone over once before it is decoded, since the library takes memory by
+// the counts at every depth; it may nest up to 1,000 deep.
 type Twmb struct {
 	// AliasInput lets decoded strings and byte slices point into the record's
 	// bytes instead of copying them. It saves most allocations of a decode; but
@@ -81,8 +81,22 @@ func (c Twmb) Decoder(writer, reader registry.Schema) (func([]byte, any) ([]byte
 	if c.SkipUnknown {
 		opts = append(opts, avro.SkipUnknown())
 	}
-	return func(data []byte, v any) ([]byte, error) { return s.Decode(data, v, opts...) }, nil
+	tree, err := nodeOf(w.Root(), map[string]*walk.Node{})
+	if err != nil {
+		return nil, fmt.Errorf("writer's schema: %w", err)
+	}
+	if !tree.Tree() {
+		return func(data []byte, v any) ([]byte, error) { return s.Decode(data, v, opts...) }, nil
+	}
+	return func(data []byte, v any) ([]byte, error) {
+		if _, err := tree.Check(data, walk.Limits{Items: int64(len(data)), Bytes: int64(len(data)), Depth: maxTreeDepth}); err != nil {
+			return nil, err
+		}
+		return s.Decode(data, v, opts...)
+	}, nil
 }
+
+const maxTreeDepth = 1000
 
 func (c Twmb) parse(schema registry.Schema) (*avro.Schema, error) {
 	if schema.Type != "" && schema.Type != registry.Avro {

@@ -122,11 +122,11 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// everyAvsc has what Avro has, recursion among it, but neither arrays of items without bytes, see
-// [TestAvroItemsWithoutBytes], nor arrays within themselves, see serde.Twmb.
+// everyAvsc has what Avro has, recursion and trees among it, but no arrays of items without
+// bytes, see [TestAvroItemsWithoutBytes].
 const everyAvsc = `{"type":"record","name":"R","fields":[
 	{"name":"next","type":["null","R"]},{"name":"list","type":{"type":"array","items":["null","string","double"]}},
-	{"name":"map","type":{"type":"map","values":{"type":"array","items":"boolean"}}},{"name":"kids","type":{"type":"map","values":"R"}},
+	{"name":"map","type":{"type":"map","values":{"type":"array","items":"boolean"}}},{"name":"kids","type":{"type":"map","values":"R"}},{"name":"more","type":{"type":"array","items":"R"}},
 	{"name":"fix","type":{"type":"fixed","name":"F","size":3}},{"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},
 	{"name":"dec","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},{"name":"day","type":{"type":"int","logicalType":"date"}},
 	{"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"id","type":{"type":"string","logicalType":"uuid"}},
@@ -144,12 +144,13 @@ func FuzzAvroAny(f *testing.F) {
 	s := serde.AvroAny(reg, serde.Schema(everyAvsc))
 	leaf := func() map[string]any {
 		return map[string]any{
-			"next": nil, "list": []any{}, "map": map[string]any{}, "kids": map[string]any{}, "fix": []byte("abc"), "e": "B", "dec": big.NewRat(-5, 4),
+			"next": nil, "list": []any{}, "map": map[string]any{}, "kids": map[string]any{}, "more": []any{}, "fix": []byte("abc"), "e": "B", "dec": big.NewRat(-5, 4),
 			"day": time.Unix(0, 0), "at": time.Unix(1, 0), "id": "123e4567-e89b-12d3-a456-426614174000", "time": time.Second,
 		}
 	}
 	whole := leaf()
 	whole["next"], whole["kids"], whole["list"] = leaf(), map[string]any{"k": leaf()}, []any{nil, "x", 1.5}
+	whole["more"] = []any{leaf(), leaf()}
 	whole["map"] = map[string]any{"k": []any{true, false}}
 	for _, v := range []map[string]any{leaf(), whole} {
 		f.Add(encode(f, s, "t", any(v)))

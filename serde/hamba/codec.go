@@ -11,6 +11,7 @@ import (
 
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/serde"
+	"github.com/leat-stream/leat/serde/internal/walk"
 	"github.com/leat-stream/leat/serde/registry"
 )
 
@@ -131,17 +132,22 @@ func (c Codec) Decoder(writer, reader registry.Schema) (func([]byte, any) ([]byt
 			return nil, err
 		}
 	}
+	node, err := nodeOf(w, map[string]*walk.Node{})
+	if err != nil {
+		return nil, fmt.Errorf("writer's schema: %w", err)
+	}
+	limits := walk.Limits{Items: int64(c.MaxItems), Bytes: int64(c.MaxBytes), Depth: c.MaxDepth}
 	api := c.api()
 	readers := sync.Pool{New: func() any { return avro.NewReader(nil, 0, avro.WithReaderConfig(api)) }}
 	return func(data []byte, v any) (rest []byte, err error) {
-		wk := walker{data: data, maxItems: int64(c.MaxItems), maxBytes: int64(c.MaxBytes), maxDepth: c.MaxDepth}
-		if err := wk.value(w); err != nil {
+		end, err := node.Check(data, limits)
+		if err != nil {
 			return nil, err
 		}
 		defer guard(&err)
 		rd, _ := readers.Get().(*avro.Reader)
 		rd.Error = nil
-		rd.Reset(data[:wk.at])
+		rd.Reset(data[:end])
 		rd.ReadVal(resolved, v)
 		err = rd.Error
 		rd.Reset(nil) // the pool must not keep the record alive
@@ -149,7 +155,7 @@ func (c Codec) Decoder(writer, reader registry.Schema) (func([]byte, any) ([]byt
 		if err != nil {
 			return nil, err
 		}
-		return data[wk.at:], nil
+		return data[end:], nil
 	}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/hamba/avro/v2"
 	twmb "github.com/twmb/avro"
 
+	"github.com/leat-stream/leat/serde/internal/walk"
 	"github.com/leat-stream/leat/serde/registry"
 )
 
@@ -143,7 +144,7 @@ func TestWalkRefuses(t *testing.T) {
 		decode := decoder(t, Codec{}, c.schema, c.schema)
 		var v any
 		_, err := decode([]byte(c.data), &v)
-		var datum *datumError
+		var datum interface{ SafeError() string }
 		if !errors.As(err, &datum) {
 			t.Errorf("%s: got %v, want the walk to refuse it", what, err)
 		}
@@ -258,11 +259,13 @@ func normal(v tree) tree {
 
 func TestWalkAllocatesNothing(t *testing.T) {
 	data := encoded(t)
-	s := avro.MustParse(treeAvsc)
+	node, err := nodeOf(avro.MustParse(treeAvsc), map[string]*walk.Node{})
+	if err != nil || !node.Tree() {
+		t.Fatalf("%v, a tree: %v", err, node.Tree())
+	}
 	if n := testing.AllocsPerRun(200, func() {
-		w := walker{data: data, maxItems: 100, maxBytes: 100, maxDepth: 100}
-		if err := w.value(s); err != nil {
-			t.Fatal(err)
+		if end, err := node.Check(data, walk.Limits{Items: 100, Bytes: 100, Depth: 100}); err != nil || end != len(data) {
+			t.Fatal(end, err)
 		}
 	}); n != 0 {
 		t.Errorf("%.0f allocations", n)
