@@ -81,11 +81,8 @@ func (c Twmb) Decoder(writer, reader registry.Schema) (func([]byte, any) ([]byte
 	if c.SkipUnknown {
 		opts = append(opts, avro.SkipUnknown())
 	}
-	tree, err := nodeOf(w.Root(), map[string]*walk.Node{})
-	if err != nil {
-		return nil, fmt.Errorf("writer's schema: %w", err)
-	}
-	if !tree.Tree() {
+	tree, err := nodeOf(w.Root(), "", map[string]*walk.Node{})
+	if err != nil || !tree.Tree() { // a schema that the library takes is no mistake, whatever we make of it
 		return func(data []byte, v any) ([]byte, error) { return s.Decode(data, v, opts...) }, nil
 	}
 	return func(data []byte, v any) ([]byte, error) {

@@ -2,6 +2,7 @@ package serde
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/twmb/avro"
 
@@ -14,18 +15,26 @@ var kinds = map[string]walk.Kind{
 	"record": walk.Record, "error": walk.Record, "array": walk.Array, "map": walk.Map,
 }
 
-// nodeOf is the schema as package walk has it. Named holds what is known of it already.
-func nodeOf(s *avro.SchemaNode, named map[string]*walk.Node) (*walk.Node, error) {
+// nodeOf is the schema as package walk has it. Named holds what is known of it already, by
+// full names; within is the namespace around it, in which short names stand.
+func nodeOf(s *avro.SchemaNode, within string, named map[string]*walk.Node) (*walk.Node, error) {
 	kind, ok := kinds[s.Type]
 	if !ok {
-		if n := named[s.Type]; n != nil {
-			return n, nil
+		for _, name := range []string{qualified(s.Type, within), s.Type} {
+			if n := named[name]; n != nil {
+				return n, nil
+			}
 		}
 		return nil, fmt.Errorf("schema of type %s is not known", s.Type)
 	}
 	n := &walk.Node{Kind: kind, Size: s.Size}
 	if s.Name != "" {
-		named[fullName(s)] = n
+		name := fullName(s)
+		if s.Namespace == "" {
+			name = qualified(name, within)
+		}
+		named[name] = n
+		within = name[:max(0, strings.LastIndexByte(name, '.'))]
 	}
 	var inner []*avro.SchemaNode
 	switch kind {
@@ -45,11 +54,19 @@ func nodeOf(s *avro.SchemaNode, named map[string]*walk.Node) (*walk.Node, error)
 		inner = append(inner, s.Values)
 	}
 	for _, i := range inner {
-		of, err := nodeOf(i, named)
+		of, err := nodeOf(i, within, named)
 		if err != nil {
 			return nil, err
 		}
 		n.Of = append(n.Of, of)
 	}
 	return n, nil
+}
+
+// qualified is a name with the namespace around it, unless it has one.
+func qualified(name, within string) string {
+	if within == "" || strings.Contains(name, ".") {
+		return name
+	}
+	return within + "." + name
 }

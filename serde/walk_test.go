@@ -44,3 +44,21 @@ func TestAvroTreesTakeNoMoreThanTheyHave(t *testing.T) {
 	_, err = s.Decode(t.Context(), value("t"), append(deep, bytes.Repeat([]byte{0}, 3000)...))
 	wantIs(t, err, serde.ErrMalformed)
 }
+
+// Short names stand in the namespace around them, nested ones and those of trees too.
+func TestAvroNamesInNamespaces(t *testing.T) {
+	_, reg := newFake(t)
+	for _, avsc := range []string{
+		`{"type":"record","name":"Order","namespace":"acme","fields":[{"name":"a","type":{"type":"enum","name":"Status","symbols":["NEW"]}},{"name":"b","type":"Status"}]}`,
+		`{"type":"record","name":"acme.Order","fields":[{"name":"a","type":{"type":"enum","name":"Status","symbols":["NEW"]}},{"name":"b","type":"acme.Status"}]}`,
+		`{"type":"record","name":"Order","namespace":"acme","fields":[{"name":"a","type":{"type":"enum","name":"Status","namespace":"other","symbols":["NEW"]}},{"name":"b","type":"other.Status"}]}`,
+	} {
+		s := serde.AvroAny(reg, serde.Schema(avsc))
+		check(t, s.(serde.Validator).Validate())
+		data := encode(t, s, "t", any(map[string]any{"a": "NEW", "b": "NEW"}))
+		_, err := s.Decode(t.Context(), value("t"), data)
+		check(t, err)
+	}
+	const tree = `{"type":"record","name":"Node","namespace":"acme","fields":[{"name":"x","type":{"type":"record","name":"Inner","namespace":"other","fields":[{"name":"back","type":["null","acme.Node"]}]}},{"name":"kids","type":{"type":"array","items":"Node"}}]}`
+	check(t, serde.AvroAny(reg, serde.Schema(tree)).(serde.Validator).Validate())
+}
