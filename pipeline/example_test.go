@@ -395,3 +395,53 @@ func ExampleGuard() {
 	// in.dlq: k=-1
 	// out: k=4
 }
+
+// A middleware that waits: what stands before the record is committed meanwhile.
+func ExamplePause() {
+	p := pipeline.New("example", pipeline.Use(func(next pipeline.Handler) pipeline.Handler {
+		return func(ctx context.Context, r *pipeline.Raw) error {
+			if err := pipeline.Pause(ctx, time.Millisecond); err != nil {
+				return err
+			}
+			return next(ctx, r)
+		}
+	}))
+	pipeline.To(pipeline.From(p, "in", serde.String()), "out", serde.String())
+	play(p, "in", "a")
+	// Output: out: k=a
+}
+
+// A middleware that makes an error of a panic. Package middleware has it as Recover.
+func ExampleRecovered() {
+	p := pipeline.New("example", pipeline.OnError(pipeline.Skip), pipeline.Use(func(next pipeline.Handler) pipeline.Handler {
+		return func(ctx context.Context, r *pipeline.Raw) (err error) {
+			defer func() {
+				if v := recover(); v != nil {
+					err = pipeline.Recovered(ctx, v)
+				}
+				fmt.Println(err)
+			}()
+			return next(ctx, r)
+		}
+	}))
+	in := pipeline.From(p, "in", serde.String())
+	pipeline.To(stages.Peek(in, "buggy", func(string) { panic("a bug") }), "out", serde.String())
+	play(p, "in", "a")
+	// Output: panic: a bug
+}
+
+// A package's own option reports what is wrong with it when the pipeline is validated.
+func ExampleInvalid() {
+	atMost := func(n int) pipeline.Option {
+		if n < 1 {
+			return pipeline.Invalid(errors.New("atMost: use at least 1"))
+		}
+		return pipeline.Use()
+	}
+	p := pipeline.New("example", atMost(0))
+	pipeline.To(pipeline.From(p, "in", serde.String()), "out", serde.String())
+	fmt.Println(p.Validate())
+	// Output:
+	// invalid configuration: pipeline "example":
+	//   atMost: use at least 1
+}

@@ -69,6 +69,12 @@ func Use(m ...Middleware) Option {
 	return optionFunc(func(p *Pipeline) { p.mids = append(p.mids, m...) })
 }
 
+// Invalid is an option that is wrong: Validate reports err. It is for packages that
+// make options from what their users say, in the place of the option asked for.
+func Invalid(err error) Option {
+	return optionFunc(func(p *Pipeline) { p.mistakes = append(p.mistakes, err) })
+}
+
 // PolicyOption is what [OnError] returns: it fits a pipeline and a stage.
 type PolicyOption struct{ policy Policy }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
-	"time"
 )
 
 // Task is a pipeline's graph compiled into one call chain for one input
@@ -340,18 +339,7 @@ func (t *Task) runningStage() string { return t.stageName(t.running) }
 
 // pause waits before a chain is run again.
 func (t *Task) pause(ctx context.Context, try int, err error) error {
-	t.wait("middleware", err)
-	defer t.waited()
-	timer := time.NewTimer(unlimitedBackoff.Wait(try))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-t.stop:
-		return errInterrupted
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return t.pauseFor(ctx, unlimitedBackoff.Wait(try), err)
 }
 
 func (t *Task) waiting(sc *StageContext, err error) { t.wait(sc.node.name, err) }

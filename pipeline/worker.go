@@ -154,6 +154,7 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 		return nil, err
 	}
 	c.task = task
+	c.ctx = withTask(ctx, task)
 
 	if err := w.register(c); err != nil {
 		cancel()
