@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/leat-stream/leat/internal/send"
@@ -46,7 +47,7 @@ func (all *outcomes) of(i int, s *sender, o *pipeline.Output, partition int32) s
 		all.plain[i] = plain
 		return &all.plain[i]
 	}
-	all.acks[i].outcome, all.acks[i].partition = plain, partition
+	all.acks[i].outcome, all.acks[i].partition, all.acks[i].headers = plain, partition, slices.Clip(o.Headers)
 	return &all.acks[i]
 }
 
@@ -76,6 +77,7 @@ type acknowledgement struct {
 	link
 	a         *acknowledger
 	partition int32
+	headers   pipeline.Headers
 	counted   bool // in pending
 	sent      time.Time
 
@@ -106,7 +108,9 @@ func (k *acknowledgement) tell() {
 	if k.err != nil {
 		err = newDeliveryError(k.topic, k.partition, k.err)
 	}
-	k.a.interceptors.onAcknowledgement(r, err)
+	for _, i := range k.a.interceptors {
+		i.onOutputAcknowledged(r, k.headers, err)
+	}
 }
 
 // settle waits until interceptors have been told of everything that has its outcome.

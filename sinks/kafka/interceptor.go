@@ -52,6 +52,16 @@ type TransactionInterceptor interface {
 	OnTransactionEnd(err error)
 }
 
+// HeadersInterceptor is an [Interceptor] that is told with the outcome which record it
+// is of. Kafka: onAcknowledgement with headers, KIP-512.
+type HeadersInterceptor interface {
+	Interceptor
+	// OnAcknowledgementHeaders is called in the place of OnAcknowledgement for the
+	// outputs of a pipeline, with the headers that were sent, which must not be
+	// changed. A [Producer] without a pipeline calls OnAcknowledgement.
+	OnAcknowledgementHeaders(r Result, headers pipeline.Headers, err error)
+}
+
 // Outgoing is a record as interceptors see it.
 type Outgoing = pipeline.Outgoing
 
@@ -117,6 +127,23 @@ func (i *interceptor) onAcknowledgement(r Result, outcome error) {
 	}()
 	if err != nil {
 		i.failed("OnAcknowledgement", err)
+	}
+}
+
+// onOutputAcknowledged is onAcknowledgement for an output of a pipeline.
+func (i *interceptor) onOutputAcknowledged(r Result, headers pipeline.Headers, outcome error) {
+	h, ok := i.Interceptor.(HeadersInterceptor)
+	if !ok {
+		i.onAcknowledgement(r, outcome)
+		return
+	}
+	err := func() (err error) {
+		defer recovered(&err)
+		h.OnAcknowledgementHeaders(r, headers, outcome)
+		return nil
+	}()
+	if err != nil {
+		i.failed("OnAcknowledgementHeaders", err)
 	}
 }
 
