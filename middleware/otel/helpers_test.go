@@ -117,7 +117,7 @@ func expectSpan(t testing.TB, s tracetest.SpanStub, kind trace.SpanKind, want ma
 func attr(s tracetest.SpanStub, key attribute.Key) string {
 	for _, kv := range s.Attributes {
 		if kv.Key == key {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return ""
