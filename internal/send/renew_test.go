@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/embedded"
+	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/internal/secure"
 )
 
@@ -77,9 +78,7 @@ func produceFor(t *testing.T, cfg Config, d time.Duration) (failed []error, st S
 	n := 0
 	for until := time.Now().Add(d); time.Now().Before(until); n += 20 {
 		send(t, p, "out", o, numbered("v", 20)...)
-		for p.Stats().QueuedRecords > 100 { // enough is under way
-			time.Sleep(time.Millisecond)
-		}
+		checktest.Await(t, "what is queued to leave", 20*time.Second, func() bool { return p.Stats().QueuedRecords <= 100 })
 	}
 	if err := p.Flush(context.Background()); err != nil {
 		t.Fatal(err)
