@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,7 +33,7 @@ func (w *Worker) failedLocked(op string, err error) {
 	}
 	switch v := verdictOf(err); {
 	case IsFatal(err):
-		w.endSession("")
+		w.endSession("", op)
 		w.needInit = w.tx != nil
 		w.fail(fmt.Errorf("pipeline %q: %s: %w", w.p.name, op, err))
 	case v == Abortable && w.tx != nil && w.hard.Err() == nil:
@@ -42,7 +43,7 @@ func (w *Worker) failedLocked(op string, err error) {
 		if v == Fenced {
 			w.countFence(err)
 		}
-		w.endSession("")
+		w.endSession("", op)
 		w.needInit = w.tx != nil
 	}
 }
@@ -51,31 +52,44 @@ func (w *Worker) failedLocked(op string, err error) {
 func (w *Worker) abortLocked(op string, cause error) {
 	w.log.Warn("transaction aborted, replaying its input", "op", op, "error", cause)
 	w.cfg.stats.aborts.Add(1)
+	if w.committing.IsZero() {
+		w.committing = time.Now()
+	}
 	if w.inTxn {
 		if err := w.tx.Abort(w.hard); err != nil {
 			if IsFatal(err) {
 				w.fail(fmt.Errorf("pipeline %q: abort: %w", w.p.name, err))
 			}
 			w.log.Warn("abort failed, starting a new session", "error", err)
-			w.endSession("")
+			w.endSession("", reasonOf(op, cause))
 			w.needInit = true
 			return
 		}
 	}
-	w.inTxn = false
+	w.ended(Aborted, reasonOf(op, cause))
 	w.streak++
 	w.epoch++
-	w.records.Store(0)
-	w.bytes.Store(0)
 	for _, c := range w.claims {
 		c.dirty, c.handed = false, 0
 		c.notify()
 	}
 }
 
+// reasonOf is what failed, in one of few words.
+func reasonOf(op string, err error) string {
+	if se, ok := errors.AsType[*SinkError](err); ok {
+		if len(se.Rejected) > 0 {
+			return "rejected"
+		}
+		return se.Op
+	}
+	return op
+}
+
 // endSession closes the session for commits and halts its claims. What they have
-// not committed is read again in the next session.
-func (w *Worker) endSession(why string) {
+// not committed is read again in the next session. reason is that of a transaction
+// that is open.
+func (w *Worker) endSession(why, reason string) {
 	if w.over {
 		return
 	}
@@ -84,9 +98,10 @@ func (w *Worker) endSession(why string) {
 	}
 	w.over = true
 	close(w.sessionOver)
-	w.inTxn = false
-	w.records.Store(0)
-	w.bytes.Store(0)
+	w.cfg.stats.phase.CompareAndSwap(int32(PhaseRunning), int32(PhaseJoining))
+	if w.inTxn || w.pendingSince.Load() != 0 {
+		w.ended(OutcomeUnknown, reason)
+	}
 	for _, c := range w.claims {
 		c.dirty, c.handed = false, 0
 		c.halt()

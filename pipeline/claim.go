@@ -41,6 +41,8 @@ type Claim struct {
 	epoch     uint64 // of the worker, as of the last rewind
 	gone      bool   // released: nothing of it may be committed any more
 	committed atomic.Int64
+	delivered atomic.Int64 // offset after the last record that the source has delivered, or -1
+	waits     atomic.Pointer[wait]
 
 	// The goroutine's own.
 	pending   []*Batch // input that is not committed yet: the replay buffer
@@ -75,8 +77,10 @@ func (c *Claim) Deliver(b *Batch) bool {
 	if len(b.Records) == 0 {
 		return !c.stopping.Load()
 	}
+	last := lastOffset(b) // the batch is not ours afterwards
 	select {
 	case c.queue <- b:
+		c.delivered.Store(last + 1)
 		return true
 	case <-c.stop:
 	case <-c.finished:
@@ -90,8 +94,10 @@ func (c *Claim) TryDeliver(b *Batch, giveUp <-chan struct{}) (taken, open bool) 
 	if len(b.Records) == 0 {
 		return true, !c.stopping.Load()
 	}
+	last := lastOffset(b)
 	select {
 	case c.queue <- b:
+		c.delivered.Store(last + 1)
 		return true, true
 	case <-giveUp:
 		return false, true
@@ -269,7 +275,7 @@ func (c *Claim) rewind() error {
 	}
 	c.prune()
 	c.task.Aborted()
-	c.task.counts = taskCounts{}
+	c.task.forget()
 	c.fresh, c.batch, c.record = 0, 0, 0
 	committed := c.committed.Load()
 	for c.batch < len(c.pending) && lastOffset(c.pending[c.batch]) < committed {

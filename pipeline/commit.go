@@ -25,15 +25,33 @@ func (w *Worker) take(c *Claim) error {
 	counts := c.task.counts
 	w.records.Add(c.fresh)
 	w.bytes.Add(counts.inputBytes + counts.outputBytes)
-	w.cfg.stats.add(&c.task.counts)
+	if w.pendingSince.Load() == 0 {
+		now := time.Now().UnixNano()
+		w.pendingSince.Store(now) // all claims that come now say much the same
+		w.uncommittedSince.CompareAndSwap(0, now)
+	}
+	w.observers.handOver(c.task.letters)
+	c.task.letters = nil
 	w.mu.RUnlock()
 
+	w.account(c.task)
 	c.task.Clear()
 	c.fresh = 0
 	if w.full() {
 		w.commitSoon()
 	}
 	return nil
+}
+
+// account adds what a task has counted since its last hand-over to the run's counters.
+func (w *Worker) account(t *Task) {
+	if m := t.meter; m != nil {
+		if len(m.took) > 0 {
+			w.observers.processed(t.partition.Topic, m.took)
+		}
+		m.flush(t.counts.records)
+	}
+	w.cfg.stats.add(&t.counts)
 }
 
 // settle commits what a claim with state has handed over before. Its stages must
@@ -148,6 +166,7 @@ func (w *Worker) commitLocked() {
 		return
 	}
 	slices.SortFunc(offsets, func(a, b Offset) int { return a.Compare(b.Partition) })
+	w.committing = time.Now()
 	var err error
 	op := "commit"
 	if w.tx != nil {
@@ -163,9 +182,8 @@ func (w *Worker) commitLocked() {
 		w.failedLocked(op, err)
 		return
 	}
-	w.inTxn, w.streak, w.side = false, 0, nil
-	w.records.Store(0)
-	w.bytes.Store(0)
+	w.streak, w.side = 0, nil
+	w.ended(Committed, "")
 	var n int64
 	for _, c := range w.claims {
 		if c.dirty {
@@ -180,6 +198,27 @@ func (w *Worker) commitLocked() {
 	s.committed.Add(n)
 	s.commits.Add(1)
 	s.lastCommit.Store(time.Now().UnixNano())
+}
+
+// ended closes the books of a transaction.
+func (w *Worker) ended(outcome Outcome, reason string) {
+	now, since := time.Now(), w.pendingSince.Load()
+	t := TransactionEnd{Outcome: outcome, Reason: reason, Records: w.records.Swap(0), Bytes: w.bytes.Swap(0)}
+	if since != 0 {
+		t.Took = max(0, now.Sub(time.Unix(0, since)))
+	}
+	if !w.committing.IsZero() {
+		t.Committing = now.Sub(w.committing)
+	}
+	w.inTxn, w.committing = false, time.Time{}
+	w.pendingSince.Store(0)
+	if outcome != Aborted { // then its input is replayed
+		w.uncommittedSince.Store(0)
+	}
+	if outcome != Committed {
+		w.cfg.stats.failed(outcome, reason)
+	}
+	w.observers.transactionEnded(t)
 }
 
 func (w *Worker) commitTransaction(offsets []Offset) (op string, err error) {

@@ -36,6 +36,9 @@ func (t *Task) deadLetter(r *Raw, se *StageError) error {
 	}
 	t.staged = append(t.staged, o)
 	t.counts.deadLetters++
+	if t.observe {
+		t.letters = append(t.letters, DeadLettered{At: time.Now(), Stage: se.Stage, Err: se.Err, Record: *r})
+	}
 	return nil
 }
 

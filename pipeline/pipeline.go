@@ -101,6 +101,7 @@ type stageConfig struct {
 	headers     []Header
 	timeout     time.Duration
 	reads       []string // tables
+	cache       func() CacheStats
 }
 
 func (c *stageConfig) apply(opts []StageOption) {
@@ -133,6 +134,26 @@ func AddHeader(key string, value []byte) StageOption {
 // drawing. stages.Enrich sets it by itself.
 func Reads(table interface{ Topic() string }) StageOption {
 	return stageOptionFunc(func(c *stageConfig) { c.reads = append(c.reads, table.Topic()) })
+}
+
+// CacheStats are a cache's counters since it was made, and its size now.
+type CacheStats struct {
+	// Hits counts the look-ups that the cache answered; Misses counts those that
+	// went to the table or waited for one that did.
+	Hits, Misses int64
+	// Evictions counts the entries that made room for others.
+	Evictions int64
+	// Entries is the number of entries, those included that have expired and not
+	// been asked for since.
+	Entries int
+	// Bytes is what the entries cost.
+	Bytes int64
+}
+
+// Caches says which cache a stage looks records up in, for Snapshot. stages.Enrich
+// sets it by itself. stats is called from any goroutine.
+func Caches(stats func() CacheStats) StageOption {
+	return stageOptionFunc(func(c *stageConfig) { c.cache = stats })
 }
 
 // Timeout gives each call of a stage's function a context that ends after d. It
@@ -173,9 +194,10 @@ type node struct {
 type port struct {
 	consumers []*node
 	join      func([]any) any // fans out into several Next of one type
+	metered   func(m *taskMeter, edge, to int, entry any) any
 }
 
-func newPort[T any]() *port { return &port{join: join[T]} }
+func newPort[T any]() *port { return &port{join: join[T], metered: metered[T]} }
 
 func join[T any](entries []any) any {
 	if len(entries) == 1 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,6 +25,7 @@ type runConfig struct {
 	onAssigned     func(Partition)
 	onRevoked      func(Partition)
 	limits         Limits
+	observers      []Observer
 }
 
 // The defaults of a run.
@@ -102,6 +104,9 @@ func newRunConfig(opts []RunOption) (*runConfig, error) {
 	if c.stopTimeout <= 0 {
 		bad = append(bad, errors.New("StopWithin must be positive"))
 	}
+	if slices.Contains(c.observers, nil) {
+		bad = append(bad, errors.New("Observers: one is nil"))
+	}
 	if c.guarantee > AtLeastOnce {
 		bad = append(bad, fmt.Errorf("Require: no such guarantee (%d)", c.guarantee))
 	}
@@ -117,7 +122,7 @@ func newRunConfig(opts []RunOption) (*runConfig, error) {
 // what is finished is committed, and Run returns nil. If that takes longer than
 // StopWithin, it returns [ErrStopTimeout]. Otherwise it returns the error that
 // stopped it, wrapped; a record's is a *[StageError].
-func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...RunOption) error {
+func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...RunOption) (err error) {
 	cfg, err := newRunConfig(opts)
 	if err != nil {
 		return err
@@ -125,6 +130,15 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 	if err := p.Validate(); err != nil {
 		return err
 	}
+	watch := newObservers(cfg.observers, &Running{
+		Pipeline: p, Stats: cfg.stats, Source: source, Sink: sink, Guarantee: cfg.guarantee, CommitInterval: cfg.commitInterval,
+	})
+	cfg.stats.phase.Store(int32(PhaseOpening))
+	watch.started()
+	defer func() {
+		cfg.stats.phase.Store(int32(PhaseEnded))
+		watch.ended(err)
+	}()
 	stopCtx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
@@ -142,7 +156,7 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 		return r.outcome(ctx, err)
 	}
 
-	w := newWorker(p, source, sink, terms, cfg)
+	w := newWorker(p, source, sink, terms, cfg, watch)
 	r.w = w
 	w.stopCtx, w.stopCause, w.hard = stopCtx, stop, hard
 	done := make(chan error, 1)
@@ -151,6 +165,7 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 	select {
 	case err = <-done:
 	case <-stopCtx.Done():
+		cfg.stats.phase.Store(int32(PhaseStopping))
 		deadline := time.NewTimer(cfg.stopTimeout)
 		defer deadline.Stop()
 		select {
@@ -253,9 +268,11 @@ func (r *run) work(ctx context.Context, w *Worker) error {
 	defer wg.Wait()
 	helpers, cancel := context.WithCancel(w.hard)
 	defer cancel()
+	r.cfg.stats.phase.CompareAndSwap(int32(PhaseOpening), int32(PhaseLoading))
 	if err := r.loadTables(ctx, helpers, w, &wg); err != nil {
 		return err
 	}
+	r.cfg.stats.phase.CompareAndSwap(int32(PhaseLoading), int32(PhaseJoining))
 	wg.Go(func() { w.commitLoop(helpers) })
 	return r.source.Run(ctx, w)
 }

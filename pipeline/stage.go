@@ -100,6 +100,14 @@ func (sc *StageContext) Partition() Partition { return sc.task.partition }
 // deadline can be laid at the right door. It costs one store.
 func (sc *StageContext) Enter() { sc.task.running = sc.id }
 
+// Drop says that the stage lets the current record end here, on purpose, for the
+// counters. It costs a branch.
+func (sc *StageContext) Drop() {
+	if m := sc.task.meter; m != nil {
+		m.dropped[sc.node.id]++
+	}
+}
+
 // Fail makes err the stage's error for the current record; nil stays nil. An
 // error that has a stage already is returned as it is.
 func (sc *StageContext) Fail(err error) error {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/leat-stream/leat/internal/histogram"
 )
 
 // Stats is a handle on a running pipeline's counters: give it to [Run] with
@@ -17,18 +19,48 @@ type Stats struct {
 	recoveries                                atomic.Int64
 	lastCommit                                atomic.Int64 // unix ns
 	waiting                                   atomic.Int64
+	phase                                     atomic.Int32
 
-	mu     sync.Mutex
-	dead   *deadLetterMeter
-	tables []tableNode
-	claims func() []Partition
-	lag    TableLagger      // or nil
-	failed InterceptorMeter // or nil
+	mu       sync.Mutex
+	worker   *Worker
+	tableLag TableLagger      // or nil
+	lag      LagMeter         // or nil
+	failing  InterceptorMeter // or nil
+	reasons  map[string]int64 // of aborts
+	unknown  map[string]int64 // of transactions whose outcome is not known
+}
+
+// Phase is how far a run has come.
+type Phase int32
+
+const (
+	// PhaseNone: it has not begun.
+	PhaseNone Phase = iota
+	// PhaseOpening: it connects and prepares the serdes.
+	PhaseOpening
+	// PhaseLoading: it loads tables.
+	PhaseLoading
+	// PhaseJoining: it has no session: it joins, or its producer is initialised.
+	PhaseJoining
+	// PhaseRunning: it has a session. It may own no partitions.
+	PhaseRunning
+	// PhaseStopping: it stops in order.
+	PhaseStopping
+	// PhaseEnded: it has ended.
+	PhaseEnded
+)
+
+// String returns a word.
+func (p Phase) String() string {
+	return [...]string{"not started", "opening", "loading tables", "joining", "running", "stopping", "ended"}[min(max(p, 0), PhaseEnded)]
 }
 
 // Snapshot is the state of a [Stats] at one time. Counters count from the start
 // of the run; what is replayed is counted again, except in Committed.
 type Snapshot struct {
+	// At is when it was taken, Phase how far the run had come.
+	At    time.Time
+	Phase Phase
 	// Records is the number of input records processed, InputBytes the sum of
 	// their keys, values and headers.
 	Records, InputBytes int64
@@ -42,20 +74,68 @@ type Snapshot struct {
 	Committed int64
 	// Commits and Aborts count transactions; at least once, commits of offsets.
 	Commits, Aborts int64
+	// AbortsByReason is Aborts by what failed, UnknownByReason counts transactions
+	// whose outcome is not known; the words are those of TransactionEnd.Reason.
+	AbortsByReason, UnknownByReason map[string]int64
 	// Sessions counts group sessions, Recoveries new initialisations of the
 	// producer.
 	Sessions, Recoveries int64
 	// LastCommit is the time of the last commit, or zero.
 	LastCommit time.Time
+	// UncommittedSince is since when there is finished work that is not committed, or
+	// zero. An abort leaves it as it is.
+	UncommittedSince time.Time
+	// Transaction is the open one.
+	Transaction TransactionStats
 	// InterceptorFailures counts errors and panics of the sink's interceptors.
 	InterceptorFailures int64
 	// Waiting is the number of partitions whose stage waits to try again.
 	Waiting int64
-	// Partitions are the input partitions owned now.
+	// Partitions are the input partitions owned now, Claims the same with their state.
 	Partitions []Partition
+	Claims     []PartitionStats
+	// Stages are the nodes of the graph, in the order of Topology.Nodes, Passed the
+	// records that went over the edges, in the order of Topology.Edges. They and
+	// RecordTime are of a run with [Observers], else empty.
+	Stages []StageStats
+	Passed []int64
+	// RecordTime is how long records took from their chain's begin to its end, the
+	// waits of stages that try again included.
+	RecordTime Distribution
 	// Tables are the sizes of the pipeline's tables by topic.
 	Tables map[string]TableStats
 }
+
+// TransactionStats is the open transaction; its zero value says that none is, or
+// that it holds no records yet.
+type TransactionStats struct {
+	// Began is the time of its first hand-over.
+	Began time.Time
+	// Records is the number of input records in it, Bytes the keys and values of
+	// input and output.
+	Records, Bytes int64
+}
+
+// StageStats are the counters of one node of the graph.
+type StageStats struct {
+	Name, Kind string
+	// In is the number of records that entered it, Out of those that it passed on; with
+	// several streams, those of all. An output passes nothing on.
+	In, Out int64
+	// Dropped are those that it let end on purpose, as a filter does.
+	Dropped int64
+	// DeadLetters and Skipped count input records that failed here, Retries how often
+	// it waited to try again.
+	DeadLetters, Skipped, Retries int64
+	// Time is how long it took by itself, without the stages after it.
+	Time Distribution
+	// Cache is that of a stage that looks up in one, else nil.
+	Cache *CacheStats
+}
+
+// Distribution is how a number of durations is distributed. Short ones are not all
+// measured but estimated from a part, see [ProcessingObserver].
+type Distribution = histogram.Counts
 
 // TableStats is the size of a table.
 type TableStats struct {
@@ -68,52 +148,87 @@ type TableStats struct {
 }
 
 // Snapshot returns the counters as of now. It takes locks for a moment and
-// allocates.
+// allocates: some tens of microseconds, and some kilobytes for each stage and about 100
+// bytes for each partition. Only a run with [Observers] counts its stages: that takes about 2 ns for each
+// stage of a record.
 func (s *Stats) Snapshot() Snapshot {
 	out := Snapshot{
+		At: time.Now(), Phase: Phase(s.phase.Load()),
 		Records: s.records.Load(), InputBytes: s.inputBytes.Load(),
 		Outputs: s.outputs.Load(), OutputBytes: s.outputBytes.Load(),
 		DeadLetters: s.deadLetters.Load(), Skipped: s.skipped.Load(),
 		Committed: s.committed.Load(), Commits: s.commits.Load(), Aborts: s.aborts.Load(),
 		Sessions: s.sessions.Load(), Recoveries: s.recoveries.Load(), Waiting: s.waiting.Load(),
-		Tables: map[string]TableStats{},
-	}
-	if ns := s.lastCommit.Load(); ns != 0 {
-		out.LastCommit = time.Unix(0, ns)
+		LastCommit: unixNano(s.lastCommit.Load()), Tables: map[string]TableStats{},
 	}
 	s.mu.Lock()
-	dead, tables, claims, lagger, failed := s.dead, s.tables, s.claims, s.lag, s.failed
+	w, tableLag, lag, failing := s.worker, s.tableLag, s.lag, s.failing
+	out.AbortsByReason, out.UnknownByReason = maps.Clone(s.reasons), maps.Clone(s.unknown)
 	s.mu.Unlock()
-	if dead != nil {
-		dead.mu.Lock()
-		out.DeadLettersByStage = maps.Clone(dead.byStage)
-		dead.mu.Unlock()
+	if failing != nil {
+		out.InterceptorFailures = failing.InterceptorFailures()
 	}
-	for _, t := range tables {
+	if w == nil {
+		return out
+	}
+	w.dead.mu.Lock()
+	out.DeadLettersByStage = maps.Clone(w.dead.byStage)
+	w.dead.mu.Unlock()
+	out.UncommittedSince = unixNano(w.uncommittedSince.Load())
+	out.Transaction = TransactionStats{Began: unixNano(w.pendingSince.Load()), Records: w.records.Load(), Bytes: w.bytes.Load()}
+	for _, t := range w.p.tables {
 		n, bytes := t.stats()
-		lag := int64(-1)
-		if lagger != nil {
-			if l, ok := lagger.TableLag(t.topicName()); ok {
-				lag = l
+		behind := int64(-1)
+		if tableLag != nil {
+			if l, ok := tableLag.TableLag(t.topicName()); ok {
+				behind = l
 			}
 		}
-		out.Tables[t.topicName()] = TableStats{Entries: n, Bytes: bytes, Lag: lag}
+		out.Tables[t.topicName()] = TableStats{Entries: n, Bytes: bytes, Lag: behind}
 	}
-	if failed != nil {
-		out.InterceptorFailures = failed.InterceptorFailures()
+	if live := w.live.Load(); live != nil {
+		for _, c := range *live {
+			out.Partitions = append(out.Partitions, c.part)
+			out.Claims = append(out.Claims, c.measure(lag))
+		}
 	}
-	if claims != nil {
-		out.Partitions = claims()
+	if m := w.meter; m != nil {
+		out.Stages, out.Passed, out.RecordTime = m.stages(w.p), m.passages(), m.records.Counts()
+		for i := range out.Stages {
+			out.Stages[i].DeadLetters = out.DeadLettersByStage[out.Stages[i].Name]
+		}
 	}
 	return out
 }
 
-func (s *Stats) attach(dead *deadLetterMeter, tables []tableNode, claims func() []Partition, source Source, sink Sink) {
+func unixNano(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
+func (s *Stats) attach(w *Worker, source Source, sink Sink) {
 	s.mu.Lock()
-	s.dead, s.tables, s.claims = dead, tables, claims
-	s.lag, _ = source.(TableLagger)
-	s.failed, _ = sink.(InterceptorMeter)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.worker = w
+	s.tableLag, _ = source.(TableLagger)
+	s.lag, _ = source.(LagMeter)
+	s.failing, _ = sink.(InterceptorMeter)
+}
+
+// failed counts a transaction that was not committed, or is not known to be.
+func (s *Stats) failed(outcome Outcome, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reasons == nil {
+		s.reasons, s.unknown = map[string]int64{}, map[string]int64{}
+	}
+	if outcome == Aborted {
+		s.reasons[reason]++
+	} else {
+		s.unknown[reason]++
+	}
 }
 
 // add moves a task's counts into the shared counters.

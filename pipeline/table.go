@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // GlobalTable is a node of a pipeline's graph that holds the latest value of each
@@ -189,6 +190,7 @@ func (w *Worker) settleEntry(r *Raw, err error) error {
 	switch se.policy.action {
 	case actionSkip:
 		w.cfg.stats.skipped.Add(1)
+		w.meter.troubled(se.Stage, func(t *trouble) { t.skipped++ })
 		return nil
 	case actionDeadLetter:
 		o, err := w.dead.letter(w.p.deadLetter, r, se, w.maxRecord)
@@ -199,6 +201,7 @@ func (w *Worker) settleEntry(r *Raw, err error) error {
 		w.side = append(w.side, o)
 		w.mu.Unlock()
 		w.cfg.stats.deadLetters.Add(1)
+		w.observers.ofTable(DeadLettered{At: time.Now(), Stage: se.Stage, Err: se.Err, Record: *r})
 		return nil
 	default:
 		return se

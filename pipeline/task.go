@@ -35,6 +35,9 @@ type Task struct {
 	onWaited  func()
 	stop      <-chan struct{}
 	counts    taskCounts
+	meter     *taskMeter     // nil unless somebody looks
+	letters   []DeadLettered // not handed over yet, if observe
+	observe   bool
 }
 
 type taskCounts struct {
@@ -55,6 +58,8 @@ type TaskConfig struct {
 	dead     *deadLetterMeter
 	onWait   func(stage string, err error)
 	onWaited func()
+	meter    *meter
+	observe  bool // dead letters are to be kept for observers
 }
 
 // Compile makes the task for one partition of one of the pipeline's input
@@ -69,7 +74,10 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 	}
 	t := &Task{
 		p: p, partition: partition, dead: cfg.dead, onWait: cfg.onWait, onWaited: cfg.onWaited, stop: cfg.Stop,
-		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1,
+		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1, observe: cfg.observe,
+	}
+	if cfg.meter != nil {
+		t.meter = cfg.meter.task(input)
 	}
 	if t.intercept != nil {
 		t.outputs = p.Outputs()
@@ -81,6 +89,9 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 		t.dead = newDeadLetterMeter(p.deadLetterRate, cfg.Intercept)
 	}
 	entry := t.compile(input, map[*node]any{}).(Next[[]byte])
+	if t.meter != nil {
+		entry = t.meter.timed(input.id, entry)
+	}
 	t.chain = func(ctx context.Context, r *Raw) error {
 		t.staged = t.staged[:t.mark] // a middleware may run the chain again
 		err := entry(ctx, r)
@@ -113,6 +124,9 @@ func (t *Task) compile(n *node, made map[*node]any) any {
 		entries := make([]any, len(o.consumers))
 		for j, c := range o.consumers {
 			entries[j] = t.compile(c, made)
+			if t.meter != nil {
+				entries[j] = o.metered(t.meter, t.meter.m.first[o]+j, c.id, entries[j])
+			}
 		}
 		next[i] = o.join(entries)
 	}
@@ -133,6 +147,16 @@ func (t *Task) Partition() Partition { return t.partition }
 // pipeline must stop. If ctx has ended, the record was not processed and Process
 // returns ctx's error.
 func (t *Task) Process(ctx context.Context, r *Raw) error {
+	if t.meter == nil {
+		return t.process(ctx, r)
+	}
+	t.meter.begin()
+	err := t.process(ctx, r)
+	t.meter.end()
+	return err
+}
+
+func (t *Task) process(ctx context.Context, r *Raw) error {
 	t.current, t.mark = r, len(t.staged)
 	err := t.call(ctx, r)
 	for try := 0; err != nil && IsRetriable(err) && ctx.Err() == nil; try++ {
@@ -209,6 +233,9 @@ func (t *Task) settle(ctx context.Context, r *Raw, err error) error {
 	switch se.policy.action {
 	case actionSkip:
 		t.counts.skipped++
+		if t.meter != nil {
+			t.meter.m.troubled(se.Stage, func(t *trouble) { t.skipped++ })
+		}
 		return nil
 	case actionDeadLetter:
 		return t.deadLetter(r, se)
@@ -240,6 +267,14 @@ func (t *Task) keep() {
 	}
 	t.counts.outputs += int64(len(t.staged) - t.mark)
 	t.mark = len(t.staged)
+}
+
+// forget drops the counts of what will be replayed.
+func (t *Task) forget() {
+	t.counts, t.letters = taskCounts{}, nil
+	if t.meter != nil {
+		t.meter.forget()
+	}
 }
 
 // Outputs returns what is staged for finished records. The slice is valid until

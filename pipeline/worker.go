@@ -38,10 +38,15 @@ type Worker struct {
 	bytes     atomic.Int64
 	rejects   atomic.Pointer[map[Origin]Rejection]
 	batches   sync.Pool
-	owned     atomic.Pointer[[]Partition]
 	failure   atomic.Pointer[error]
 	maxRecord int
 	intercept func(*Outgoing)
+	meter     *meter // nil unless somebody looks
+	observers *observers
+	live      atomic.Pointer[[]*Claim]
+
+	pendingSince     atomic.Int64 // unix ns of the open transaction's first hand-over, or 0
+	uncommittedSince atomic.Int64 // of the first since the last commit, aborts notwithstanding
 
 	mu          *gate
 	session     Session
@@ -50,19 +55,23 @@ type Worker struct {
 	claims      map[Partition]*Claim
 	inTxn       bool
 	txnBegan    time.Time
-	epoch       uint64 // counts aborts
-	streak      int    // aborts since the last commit
+	committing  time.Time // since when the open transaction is being ended, or zero
+	epoch       uint64    // counts aborts
+	streak      int       // aborts since the last commit
 	needInit    bool
 	fenced      []time.Time
 	side        []Output // dead letters of tables, for the next transaction
 }
 
-func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfig) *Worker {
+func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfig, watch *observers) *Worker {
 	w := &Worker{
 		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate, terms.Intercept),
 		maxRecord: terms.MaxRecordSize, intercept: terms.Intercept,
 		mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
-		sessionOver: make(chan struct{}), over: true,
+		sessionOver: make(chan struct{}), over: true, observers: watch,
+	}
+	if len(cfg.observers) > 0 {
+		w.meter = newMeter(p)
 	}
 	close(w.sessionOver)
 	w.batches.New = func() any { return &Batch{Records: make([]Raw, 0, batchRecords)} }
@@ -70,7 +79,7 @@ func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfi
 		w.tx = sink.(TransactionalSink)
 		w.needInit = true
 	}
-	cfg.stats.attach(w.dead, p.tables, w.partitions, source, sink)
+	cfg.stats.attach(w, source, sink)
 	return w
 }
 
@@ -119,8 +128,9 @@ func (w *Worker) Begin(s Session) {
 	defer w.mu.Unlock()
 	w.session, w.sessionOver, w.over = s, make(chan struct{}), false
 	w.cfg.stats.sessions.Add(1)
+	w.cfg.stats.phase.CompareAndSwap(int32(PhaseJoining), int32(PhaseRunning))
 	if w.needInit { // the source did not call Ready, or it failed since
-		w.endSession("the producer is not initialised")
+		w.endSession("the producer is not initialised", "begin")
 	}
 }
 
@@ -137,17 +147,24 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 		queue: make(chan *Batch, 1), wake: make(chan struct{}, 1), stop: make(chan struct{}), finished: make(chan struct{}),
 	}
 	c.committed.Store(start)
+	c.delivered.Store(start)
 	c.settledAt = start
 	task, err := w.p.Compile(part, TaskConfig{
 		MaxRecordSize: w.maxRecord, Intercept: w.intercept, Stop: c.stop, dead: w.dead,
+		meter: w.meter, observe: len(w.observers.letters) > 0,
 		onWait: func(stage string, err error) {
 			w.cfg.stats.waiting.Add(1)
+			c.waits.Store(&wait{stage, err})
+			w.meter.troubled(stage, func(t *trouble) { t.retries++ })
 			c.finishedWhileWaiting()
 			if err != nil {
 				w.log.Warn("waiting to try again", "stage", stage, "partition", part, "error", err)
 			}
 		},
-		onWaited: func() { w.cfg.stats.waiting.Add(-1) },
+		onWaited: func() {
+			w.cfg.stats.waiting.Add(-1)
+			c.waits.Store(nil)
+		},
 	})
 	if err != nil {
 		cancel()
@@ -183,11 +200,11 @@ func (w *Worker) register(c *Claim) error {
 	return nil
 }
 
-// publish makes the owned partitions readable without the lock, which a commit
+// publish makes the claims readable without the lock, which a commit
 // holds.
 func (w *Worker) publish() {
-	all := slices.SortedFunc(maps.Keys(w.claims), Partition.Compare)
-	w.owned.Store(&all)
+	live := slices.SortedFunc(maps.Values(w.claims), func(a, b *Claim) int { return a.part.Compare(b.part) })
+	w.live.Store(&live)
 }
 
 // End ends the session after all of its claims are released.
@@ -198,7 +215,7 @@ func (w *Worker) End() {
 	if w.inTxn && !w.over {
 		w.abortLocked("end of session", errors.New("the transaction holds no input"))
 	}
-	w.endSession("")
+	w.endSession("", "end of session")
 	w.session = nil
 }
 
@@ -249,13 +266,6 @@ func (w *Worker) lastPosition(c *Claim) int64 {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	return c.position
-}
-
-func (w *Worker) partitions() []Partition {
-	if all := w.owned.Load(); all != nil {
-		return slices.Clone(*all)
-	}
-	return nil
 }
 
 // fail stops the pipeline with an error. The first one counts.

@@ -14,6 +14,8 @@ type source struct {
 	c    *Cluster
 	w    *Worker
 	spec pipeline.Spec
+
+	reading map[pipeline.Partition]*pipeline.Reach // under c.mu
 }
 
 func (s *source) Open(_ context.Context, spec pipeline.Spec) (pipeline.Terms, error) {
@@ -313,9 +315,12 @@ func (s *session) feed(part pipeline.Partition, cl *claim) error {
 func (s *session) deliver(ctx context.Context, part pipeline.Partition, at int64, ec *pipeline.Claim) error {
 	c, w := s.s.c, s.s.w
 	l := c.topics[part.Topic].partitions[part.Partition]
+	reach := s.s.reads(part)
+	defer s.s.readsNoMore(part)
 	for {
 		b := ec.NewBatch()
 		if !c.await(func() bool {
+			reach.Held = false // who asks for more has delivered the last ones
 			at = l.readCommitted(at, func(e *entry) bool {
 				if len(b.Records) == c.cfg.BatchRecords || b.Full() {
 					return false
@@ -324,7 +329,8 @@ func (s *session) deliver(ctx context.Context, part pipeline.Partition, at int64
 				b.Bytes += e.size()
 				return true
 			})
-			return len(b.Records) > 0
+			reach.Read, reach.Held = at, len(b.Records) > 0
+			return reach.Held
 		}, ec.Done(), ctx.Done()) {
 			return nil
 		}

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/leat-stream/leat/pipeline"
 )
 
 // CachedConfig sets a cache's bounds. The zero value works.
@@ -226,18 +228,7 @@ func (c *Cache[K, V]) Forget(key K) {
 }
 
 // CacheStats are a cache's counters since it was made, and its size now.
-type CacheStats struct {
-	// Hits counts the look-ups that the cache answered; Misses counts those that
-	// went to the table or waited for one that did.
-	Hits, Misses int64
-	// Evictions counts the entries that made room for others.
-	Evictions int64
-	// Entries is the number of entries, those included that have expired and not
-	// been asked for since.
-	Entries int
-	// Bytes is what the entries cost.
-	Bytes int64
-}
+type CacheStats = pipeline.CacheStats
 
 // Stats returns the counters and the size.
 func (c *Cache[K, V]) Stats() CacheStats {

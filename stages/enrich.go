@@ -79,10 +79,14 @@ func EnrichRecord[In, Out, V any, K comparable](s pipeline.Stream[In], name stri
 	}, reading(table, opts))
 }
 
-// reading adds a table of the pipeline to the stage's options, for the drawing.
+// reading adds a table of the pipeline to the stage's options, for the drawing, and a
+// cache, for its counters.
 func reading[K comparable, V any](table Table[K, V], opts []pipeline.StageOption) []pipeline.StageOption {
 	if named, ok := table.(interface{ Topic() string }); ok {
 		opts = append(opts[:len(opts):len(opts)], pipeline.Reads(named))
+	}
+	if cache, ok := table.(interface{ Stats() CacheStats }); ok {
+		opts = append(opts[:len(opts):len(opts)], pipeline.Caches(cache.Stats))
 	}
 	return opts
 }

@@ -13,6 +13,7 @@ func Filter[T any](s pipeline.Stream[T], name string, keep func(T) bool, opts ..
 		return func(ctx context.Context, r *pipeline.Record[T]) error {
 			sc.Enter()
 			if !keep(r.Value) {
+				sc.Drop()
 				return nil
 			}
 			return next(ctx, r)
@@ -30,8 +31,13 @@ func FilterRecord[T any](s pipeline.Stream[T], name string, keep func(context.Co
 	return pipeline.Apply(s, "filter", name, func(sc *pipeline.StageContext, next pipeline.Next[T]) pipeline.Next[T] {
 		run := pipeline.Guard(sc, keep)
 		return func(ctx context.Context, r *pipeline.Record[T]) error {
-			if ok, err := run(ctx, r); err != nil || !ok {
+			ok, err := run(ctx, r)
+			if err != nil {
 				return err
+			}
+			if !ok {
+				sc.Drop()
+				return nil
 			}
 			return next(ctx, r)
 		}

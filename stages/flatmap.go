@@ -30,6 +30,9 @@ func flatMapped[In, Out any](s pipeline.Stream[In], name string, fn func(context
 			if err != nil {
 				return err
 			}
+			if len(values) == 0 {
+				sc.Drop()
+			}
 			for _, v := range values {
 				copyHead(scratch, r)
 				scratch.Value = v
@@ -52,6 +55,9 @@ func FlatMapRecord[In, Out any](s pipeline.Stream[In], name string, fn func(cont
 			records, err := run(ctx, r)
 			if err != nil {
 				return err
+			}
+			if len(records) == 0 {
+				sc.Drop()
 			}
 			for i := range records {
 				*scratch = records[i]
@@ -90,6 +96,9 @@ func FlatMapEmitCtx[In, Out any](s pipeline.Stream[In], name string, fn func(ctx
 		return func(ctx context.Context, r *pipeline.Record[In]) error {
 			if _, err := run(ctx, r); err != nil {
 				return err
+			}
+			if len(c.values) == 0 {
+				sc.Drop()
 			}
 			for _, v := range c.values {
 				copyHead(scratch, r)

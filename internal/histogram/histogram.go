@@ -9,30 +9,31 @@ import (
 
 const steps = 16
 
-// Histogram counts durations from a microsecond on, in buckets that are at most 1/16
-// wide. Its zero value is empty; it may be used from several goroutines.
+// Histogram counts durations, in buckets that are at most 1/16 wide. Its zero value is
+// empty; it may be used from several goroutines.
 type Histogram struct{ buckets [64 * steps]atomic.Int64 }
 
 // Add counts a duration.
-func (h *Histogram) Add(d time.Duration) {
-	h.buckets[bucket(uint64(max(0, d.Microseconds())))].Add(1)
-}
+func (h *Histogram) Add(d time.Duration) { h.AddN(d, 1) }
 
-func bucket(v uint64) int {
-	if v < steps {
-		return int(v)
+// AddN counts a duration n times.
+func (h *Histogram) AddN(d time.Duration, n int64) { h.buckets[bucket(uint64(max(0, d)))].Add(n) }
+
+func bucket(ns uint64) int {
+	if ns < steps {
+		return int(ns)
 	}
-	shift := bits.Len64(v) - 5
-	return (shift+1)*steps + int(v>>shift&(steps-1))
+	shift := bits.Len64(ns) - 5
+	return (shift+1)*steps + int(ns>>shift&(steps-1))
 }
 
 // edge is a bucket's upper edge.
 func edge(i int) time.Duration {
 	if i < steps {
-		return time.Duration(i+1) * time.Microsecond
+		return time.Duration(i + 1)
 	}
 	shift := i/steps - 1
-	return time.Duration((uint64(i%steps)+steps+1)<<shift) * time.Microsecond
+	return time.Duration((uint64(i%steps) + steps + 1) << shift)
 }
 
 // Count is how many durations were counted.
@@ -45,13 +46,16 @@ func (h *Histogram) Count() (n int64) {
 
 // Quantile returns the upper edge of the bucket in which the quantile q (0 to 1) is, 0
 // if nothing was counted.
-func (h *Histogram) Quantile(q float64) time.Duration {
-	want := max(1, int64(q*float64(h.Count())))
-	var n int64
+func (h *Histogram) Quantile(q float64) time.Duration { return h.Counts().Quantile(q) }
+
+// Counts returns what was counted until now.
+func (h *Histogram) Counts() Counts {
+	var c Counts
 	for i := range h.buckets {
-		if n += h.buckets[i].Load(); n >= want {
-			return edge(i)
+		if n := h.buckets[i].Load(); n != 0 {
+			c.buckets = append(c.buckets, count{i, n})
+			c.total += n
 		}
 	}
-	return 0
+	return c
 }

@@ -121,6 +121,8 @@ type Config struct {
 	StopTimeout time.Duration
 	// Stats, if not nil, makes the counters readable.
 	Stats *pipeline.Stats
+	// Observers are told how the run goes: metrics, the console.
+	Observers []pipeline.Observer
 	// Logger is where sessions, aborts and retries are logged, never records.
 	// Default: slog.Default().
 	Logger *slog.Logger

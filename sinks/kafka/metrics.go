@@ -1,6 +1,10 @@
 package kafka
 
-import "time"
+import (
+	"time"
+
+	"github.com/leat-stream/leat/internal/send"
+)
 
 // Metrics is a snapshot of a producer's counters, from its start. Totals only grow;
 // the rest is as of now. In parentheses are the names of Kafka's metrics.
@@ -51,21 +55,25 @@ func (p *Producer) Metrics() Metrics {
 }
 
 func (p *Producer) metrics() Metrics {
-	past := p.past
-	s := p.inner.Load().Stats()
-	m := Metrics{
+	m := metricsOf(p.past, p.inner.Load().Stats())
+	m.Pending = p.pending.n.Load()
+	m.InterceptorFailures = p.interceptors.failures()
+	return m
+}
+
+// metricsOf adds what a machine has counted to the totals of those before it.
+func metricsOf(past Metrics, s send.Stats) Metrics {
+	return Metrics{
 		At:          time.Now(),
 		RecordsSent: past.RecordsSent + s.RecordsSent, RecordsAcked: past.RecordsAcked + s.RecordsAcked, RecordsFailed: past.RecordsFailed + s.RecordsFailed,
 		Requests: past.Requests + s.Requests, Batches: past.Batches + s.Batches, BatchBytes: past.BatchBytes + s.BatchBytes,
 		Retries: past.Retries + s.Retries, Splits: past.Splits + s.Splits, Expired: past.Expired + s.Expired,
 		RequestTime: past.RequestTime + s.RequestTime, RequestTimeMax: max(past.RequestTimeMax, s.RequestTimeMax),
 		ThrottleTime: past.ThrottleTime + s.ThrottleTime, Disconnects: past.Disconnects + s.Disconnects,
-		Pending: p.pending.n.Load(), QueuedRecords: s.QueuedRecords, QueuedBytes: s.QueuedBytes,
+		QueuedRecords: s.QueuedRecords, QueuedBytes: s.QueuedBytes,
 		InFlightRequests: s.InFlight, InFlightRecords: s.InFlightRecords, InFlightBytes: s.InFlightBytes,
 		BufferAvailable: s.BufferAvailable, BufferTotal: s.BufferTotal, Linger: s.Linger,
 	}
-	m.InterceptorFailures = p.interceptors.failures()
-	return m
 }
 
 // RequestLatency returns a quantile of the requests' round trips, to 1/16 of its size:

@@ -23,7 +23,7 @@ func Run(ctx context.Context, p *pipeline.Pipeline, cfg Config) error {
 		pipeline.Require(cfg.Delivery),
 		pipeline.CommitEvery(cfg.CommitInterval, cfg.CommitRecords, cfg.CommitBytes),
 		pipeline.OnAssigned(cfg.OnAssigned), pipeline.OnRevoked(cfg.OnRevoked),
-		pipeline.Logger(cfg.Logger), pipeline.Observe(cfg.Stats),
+		pipeline.Logger(cfg.Logger), pipeline.Observe(cfg.Stats), pipeline.Observers(cfg.Observers...),
 	}
 	if cfg.StopTimeout > 0 {
 		opts = append(opts, pipeline.StopWithin(cfg.StopTimeout))

@@ -28,7 +28,8 @@ type Sink struct {
 
 	topics atomic.Pointer[map[string]*topic]
 
-	sender *sender
+	sender *sender // of the goroutine that ends transactions
+	metering
 
 	interceptors interceptors
 	acks         *acknowledger // nil without interceptors
@@ -77,6 +78,7 @@ func (s *Sink) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, er
 	if s.sender, err = newSender(ctx, s.cfg, s.producer, ""); err != nil {
 		return pipeline.Terms{}, err
 	}
+	s.measure(s.sender.p)
 	return terms, s.knowTopics(ctx, s.sender)
 }
 
@@ -222,6 +224,9 @@ func (s *Sink) Init(ctx context.Context) error {
 		err = s.knowTopics(ctx, sender)
 	}
 	s.sender = sender
+	if sender != nil {
+		s.measure(sender.p)
+	}
 	return sender.verdict("init", err)
 }
 

@@ -29,8 +29,9 @@ type fetcher struct {
 
 	mu       sync.Mutex
 	feeds    map[*feed]bool
-	nodes    map[string]*fetchNode // by address
-	buffered int                   // bytes in all chunks
+	byPart   map[pipeline.Partition]*feed // the same
+	nodes    map[string]*fetchNode        // by address
+	buffered int                          // bytes in all chunks
 }
 
 const (
@@ -51,7 +52,7 @@ const (
 
 func newFetcher(cfg *Config, client *cluster.Client) *fetcher {
 	f := &fetcher{
-		cfg: cfg, client: client, log: cfg.Logger, lost: make(chan struct{}, 1), feeds: map[*feed]bool{}, nodes: map[string]*fetchNode{},
+		cfg: cfg, client: client, log: cfg.Logger, lost: make(chan struct{}, 1), feeds: map[*feed]bool{}, byPart: map[pipeline.Partition]*feed{}, nodes: map[string]*fetchNode{},
 		wire: wire.Config{Connection: cfg.cluster().Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: fetchTimeout, DialTimeout: fetchTimeout / 2},
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
@@ -82,13 +83,16 @@ type feed struct {
 	alone  bool  // it did not get on: ask for nothing else
 	large  int32 // bytes to ask for then
 	err    error // nothing more will come
+	end    int64 // the high watermark
+	heard  time.Time
+	taken  bool // a chunk may not have been delivered to the end
 }
 
 // open begins to read a partition at an offset.
 func (f *fetcher) open(part pipeline.Partition, offset int64) *feed {
 	d := &feed{f: f, part: part, next: offset, epoch: -1, ready: make(chan struct{}, 1)}
 	f.mu.Lock()
-	f.feeds[d] = true
+	f.feeds[d], f.byPart[part] = true, d
 	f.mu.Unlock()
 	f.find()
 	return d
@@ -99,6 +103,9 @@ func (d *feed) close() {
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
 	delete(d.f.feeds, d)
+	if d.f.byPart[d.part] == d {
+		delete(d.f.byPart, d.part)
+	}
 	d.f.buffered -= d.bytes
 	d.chunks, d.bytes = nil, 0
 }
@@ -123,7 +130,8 @@ func (d *feed) take(stop, revoked <-chan struct{}) (c chunk, ok bool, err error)
 func (d *feed) poll() (c chunk, ok bool, err error) {
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
-	if len(d.chunks) == 0 {
+	d.taken = len(d.chunks) > 0 // who asks for more has delivered the last one
+	if !d.taken {
 		return chunk{}, false, d.err
 	}
 	c = d.chunks[0]

@@ -135,6 +135,7 @@ func (n *fetchNode) received(asked []*feed, resp *sarama.FetchResponse, err erro
 	} else if !errors.Is(err, context.Canceled) {
 		f.log.Debug("fetch", "broker", n.addr, "error", err)
 	}
+	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	lost := false
@@ -157,6 +158,7 @@ func (n *fetchNode) received(asked []*feed, resp *sarama.FetchResponse, err erro
 		}
 		switch {
 		case code == nil:
+			d.end, d.heard = block.HighWaterMarkOffset, now
 			d.advance(block, got[i].c, got[i].next)
 		case errors.Is(code, sarama.ErrOffsetOutOfRange) && !f.cfg.ResetOutOfRange:
 			d.give(chunk{}, pipeline.Fatal(fmt.Errorf(

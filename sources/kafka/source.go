@@ -29,6 +29,8 @@ type Source struct {
 	mu   sync.Mutex
 	last pipeline.GroupMetadata // as of the latest session
 	lags map[string]*atomic.Int64
+
+	fetch atomic.Pointer[fetcher] // of Run
 }
 
 // New returns a source. It connects when it is opened.
@@ -101,6 +103,7 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	h := &handler{s: s, w: w, fail: cancel, group: group, fetch: newFetcher(&s.cfg, s.client), left: make(chan struct{})}
+	s.fetch.Store(h.fetch)
 	var drained sync.WaitGroup
 	drained.Go(func() { h.watch(group.Errors()) })
 	defer func() {
