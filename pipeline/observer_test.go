@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -199,6 +200,96 @@ func TestTransactionsAreObserved(t *testing.T) {
 	})
 }
 
+// Aborts in a row do not make uncommitted work look younger.
+func TestUncommittedSinceOutlivesAborts(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p, c := engine(1, asIs)
+		for range 20 {
+			c.Inject(pipelinetest.Fault{Step: pipelinetest.StepCommit, Kind: pipelinetest.Abortable})
+		}
+		feed(c, 0, "v")
+		w := &witness{}
+		begin := time.Now()
+		work := c.Start(t.Context(), p, observed(w))
+		time.Sleep(5 * time.Second) // fake time: some aborts, with growing pauses
+		synctest.Wait()
+		snap := w.run.Stats.Snapshot()
+		if snap.Aborts < 3 || snap.UncommittedSince.IsZero() || snap.UncommittedSince.Sub(begin) > time.Second {
+			t.Errorf("%d aborts, uncommitted since %v after the begin", snap.Aborts, snap.UncommittedSince.Sub(begin))
+		}
+		_ = work.Stop()
+	})
+}
+
+// What an abort catches before its hand-over is replayed, and was never counted.
+func TestReplayedBeforeHandOverIsCountedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p, c := engine(2, calls(func(_ context.Context, v string) error {
+			time.Sleep(time.Millisecond) // fake time
+			if strings.HasSuffix(v, "5") {
+				return errors.New("no")
+			}
+			return nil
+		}))
+		feed(c, 0, numbered("v", 100)...)
+		feed(c, 1, numbered("w", 97)...)
+		// Between two hand-overs of ten records: those of the interval below are between them.
+		c.Inject(pipelinetest.Fault{Step: pipelinetest.StepCommit, Kind: pipelinetest.Abortable}, pipelinetest.Fault{Step: pipelinetest.StepCommit, Kind: pipelinetest.Abortable})
+		w := &witness{}
+		pipelinetest.Run(t, p, c, observed(w), pipelinetest.Engine(pipeline.CommitEvery(37*time.Millisecond, 0, 0)))
+		in, stage := w.stages()["in"], w.stages()["calls"]
+		if in.In <= 197 || in.In != stage.In {
+			t.Errorf("%d records, %d in the stage; want more than 197, and as many", in.In, stage.In)
+		}
+		if len(w.letters) != 20 {
+			t.Errorf("told of %d dead letters, want 20", len(w.letters))
+		}
+	})
+}
+
+// Between two sessions a run is joining.
+func TestPhaseBetweenSessions(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p, c := engine(1, asIs)
+		feed(c, 0, "v")
+		c.Inject(pipelinetest.Fault{Step: pipelinetest.StepCommit, Kind: pipelinetest.Ambiguous})
+		w := &witness{}
+		var phases []pipeline.Phase
+		c.OnStep(func(_ context.Context, e pipelinetest.Event) error {
+			if e.When == pipelinetest.Before && (e.Step == pipelinetest.StepInit || e.Step == pipelinetest.StepCommit) {
+				phases = append(phases, w.run.Stats.Snapshot().Phase)
+			}
+			return nil
+		})
+		pipelinetest.Run(t, p, c, observed(w))
+		want := []pipeline.Phase{pipeline.PhaseJoining, pipeline.PhaseRunning, pipeline.PhaseJoining, pipeline.PhaseRunning}
+		if !slices.Equal(phases, want) {
+			t.Errorf("phases %v, want %v", phases, want)
+		}
+	})
+}
+
+// A dead letter of a table goes with the next transaction that is committed.
+func TestDeadLettersOfTablesAreObserved(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := pipeline.New("test", pipeline.DeadLetter("dlq"))
+		pipeline.Table(p, "names", serde.String(), serde.JSON[int]())
+		pipeline.To(pipeline.From(p, "in", serde.String()), "out", serde.String())
+		c := pipelinetest.For(p)
+		c.Feed("names", pipelinetest.Text("k", "no number"))
+		feed(c, 0, "v")
+		c.Inject(pipelinetest.Fault{Step: pipelinetest.StepCommit, Kind: pipelinetest.Abortable})
+		w := &witness{}
+		pipelinetest.Run(t, p, c, observed(w))
+		if len(w.letters) != 1 || w.letters[0].Stage != "names" || w.letters[0].Record.Origin.Topic != "names" {
+			t.Errorf("dead letters %v", w.letters)
+		}
+		if got := w.outcomes(); len(got) < 2 || got[0] != "aborted commit 1" && got[0] != "aborted commit 0" {
+			t.Errorf("told of %q", got)
+		}
+	})
+}
+
 // What nobody knows the outcome of is told as that.
 func TestUnknownOutcomesAreObserved(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -269,14 +360,38 @@ func TestSnapshotOfAWait(t *testing.T) {
 	})
 }
 
-func TestObserversAreBounded(t *testing.T) {
+// Of one transaction no more than 100 dead letters are kept, and no more than 1 MiB.
+func TestObservedDeadLettersAreBounded(t *testing.T) {
+	for want, size := range map[int]int{100: 10, 10: 100 << 10} {
+		inBubble(t, func(t *testing.T) {
+			p, c := engine(1, calls(func(context.Context, string) error { return errors.New("no") }))
+			for range 300 {
+				c.Feed("in", pipelinetest.Text("", strings.Repeat("v", size)).On(0))
+			}
+			w := &witness{}
+			run := pipeline.CommitEvery(time.Second, 0, 1<<30)
+			snap := pipelinetest.Run(t, p, c, observed(w), pipelinetest.Engine(run))
+			if len(w.letters) != want || snap.DeadLetters != 300 || snap.Commits != 1 {
+				t.Errorf("told of %d of %d dead letters in %d commits, want %d", len(w.letters), snap.DeadLetters, snap.Commits, want)
+			}
+		})
+	}
+}
+
+// The bound is a transaction's, not the run's.
+func TestObservedDeadLettersOfLaterTransactions(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		p, c := engine(1, calls(func(context.Context, string) error { return errors.New("no") }))
-		feed(c, 0, numbered("v", 300)...)
+		p, c := engine(1, calls(func(context.Context, string) error {
+			time.Sleep(time.Second) // fake time: each has its own
+			return errors.New("no")
+		}))
+		for range 15 {
+			c.Feed("in", pipelinetest.Text("", strings.Repeat("v", 100<<10)).On(0))
+		}
 		w := &witness{}
-		snap := pipelinetest.Run(t, p, c, observed(w))
-		if len(w.letters) != 100 || snap.DeadLetters != 300 || snap.Commits != 1 {
-			t.Errorf("told of %d of %d dead letters in %d commits", len(w.letters), snap.DeadLetters, snap.Commits)
+		pipelinetest.Run(t, p, c, observed(w))
+		if len(w.letters) != 15 {
+			t.Errorf("told of %d dead letters, want 15", len(w.letters))
 		}
 	})
 }
