@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -73,7 +74,7 @@ func (m *deadLetterMeter) show(o *Output) error {
 	if m.intercept == nil {
 		return nil
 	}
-	out := NewOutgoing(o.Key, o.Value, nil)
+	out := NewOutgoing(context.Background(), o.Key, o.Value, nil)
 	out.Topic, out.Headers, out.Timestamp, out.topics = o.Topic, slices.Clip(o.Headers), o.Timestamp, []string{o.Topic}
 	m.intercept(out)
 	o.Headers, o.Timestamp = out.Headers, out.Timestamp

@@ -77,7 +77,7 @@ func ExampleNewOutgoing() {
 		o.Headers = o.Headers.Set("length", strconv.AppendInt(nil, int64(len(o.Value().(string))), 10))
 		return nil
 	}
-	o := pipeline.NewOutgoing([]byte("key"), nil, "water")
+	o := pipeline.NewOutgoing(context.Background(), []byte("key"), nil, "water")
 	fmt.Println(onSend(o))
 	length, _ := o.Headers.Get("length")
 	fmt.Printf("%s %s\n", o.Key(), length)

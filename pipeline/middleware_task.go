@@ -27,7 +27,7 @@ func Pause(ctx context.Context, d time.Duration) error {
 }
 
 func (t *Task) pauseFor(ctx context.Context, d time.Duration, err error) error {
-	t.wait("middleware", err)
+	t.wait(ctx, "middleware", err)
 	defer t.waited()
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type Outgoing struct {
 	// Timestamp is the record's time; the zero time is that of the send.
 	Timestamp time.Time
 
+	ctx      context.Context
 	key, raw []byte
 	object   any
 	unbox    func(any) any // makes the value of object, a pointer to it; nil if it is the value
@@ -27,10 +29,20 @@ type Outgoing struct {
 }
 
 // NewOutgoing returns a record for interceptors: for sinks without a pipeline, and for
-// tests of interceptors. raw is the serialized value, object what it is encoded from;
-// a nil object means that raw itself is the value.
-func NewOutgoing(key, raw []byte, object any) *Outgoing {
-	return &Outgoing{key: key, raw: raw, object: object}
+// tests of interceptors. ctx is the sender's. raw is the serialized value, object what it
+// is encoded from; a nil object means that raw itself is the value.
+func NewOutgoing(ctx context.Context, key, raw []byte, object any) *Outgoing {
+	return &Outgoing{ctx: ctx, key: key, raw: raw, object: object}
+}
+
+// Context is that of the send: what a producer without a pipeline was given, or in a
+// pipeline what reaches the output, with what middleware and stages have put in. It may
+// end while the record is on its way. A dead letter has none: it is the empty context.
+func (o *Outgoing) Context() context.Context {
+	if o.ctx == nil {
+		return context.Background()
+	}
+	return o.ctx
 }
 
 // Key is the serialized key, nil if there is none, or none yet: a typed producer
@@ -60,9 +72,9 @@ func (o *Outgoing) Check() error {
 }
 
 // show has the sink's interceptors see a record of an output.
-func show[T any](t *Task, o *Outgoing, r *Record[T], topic string, headers Headers) error {
+func show[T any](ctx context.Context, t *Task, o *Outgoing, r *Record[T], topic string, headers Headers) error {
 	o.Topic, o.Headers, o.Timestamp = topic, slices.Clip(headers), r.Timestamp // clipped: an append copies
-	o.key, o.object, o.topics = r.Key, &r.Value, t.outputs
+	o.ctx, o.key, o.object, o.topics = ctx, r.Key, &r.Value, t.outputs
 	t.intercept(o)
 	o.shown = true
 	return o.Check()

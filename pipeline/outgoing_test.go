@@ -150,7 +150,7 @@ func TestInterceptKeepsToTheTopics(t *testing.T) {
 	if n := len(task.Outputs()); n != 0 {
 		t.Errorf("%d outputs", n)
 	}
-	free := pipeline.NewOutgoing(nil, nil, nil) // without a pipeline any topic will do
+	free := pipeline.NewOutgoing(t.Context(), nil, nil, nil) // without a pipeline any topic will do
 	free.Topic = "elsewhere"
 	if err := free.Check(); err != nil {
 		t.Error(err)

@@ -104,7 +104,7 @@ func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), 
 				headers = slices.Concat(headers, added)
 			}
 			if out != nil {
-				if err = show(t, out, r, topic, headers); err != nil {
+				if err = show(ctx, t, out, r, topic, headers); err != nil {
 					return nil, err
 				}
 			}

@@ -230,13 +230,13 @@ func (g *guard) again(ctx context.Context, n *attempts, err error) error {
 	case IsRetriable(err):
 		wait = unlimitedBackoff.Wait(n.waits)
 		n.waits++
-		g.sc.task.waiting(g.sc, err)
+		g.sc.task.waiting(ctx, g.sc, err)
 	case IsFatal(err) || n.tries >= g.retries:
 		return g.sc.Fail(err)
 	default:
 		wait = g.backoff.Wait(n.tries)
 		n.tries++
-		g.sc.task.waiting(g.sc, nil)
+		g.sc.task.waiting(ctx, g.sc, nil)
 	}
 	defer g.sc.task.waited()
 	timer := time.NewTimer(wait)

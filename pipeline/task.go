@@ -31,7 +31,7 @@ type Task struct {
 	intercept func(*Outgoing)
 	outputs   []string // topics that interceptors may choose from
 	dead      *deadLetterMeter
-	onWait    func(stage string, err error)
+	onWait    func(ctx context.Context, stage string, err error)
 	onWaited  func()
 	stop      <-chan struct{}
 	counts    taskCounts
@@ -56,7 +56,7 @@ type TaskConfig struct {
 	Stop <-chan struct{}
 
 	dead     *deadLetterMeter
-	onWait   func(stage string, err error)
+	onWait   func(ctx context.Context, stage string, err error)
 	onWaited func()
 	meter    *meter
 	observe  bool // dead letters are to be kept for observers
@@ -377,11 +377,13 @@ func (t *Task) pause(ctx context.Context, try int, err error) error {
 	return t.pauseFor(ctx, unlimitedBackoff.Wait(try), err)
 }
 
-func (t *Task) waiting(sc *StageContext, err error) { t.wait(sc.node.name, err) }
+func (t *Task) waiting(ctx context.Context, sc *StageContext, err error) {
+	t.wait(ctx, sc.node.name, err)
+}
 
-func (t *Task) wait(stage string, err error) {
+func (t *Task) wait(ctx context.Context, stage string, err error) {
 	if t.onWait != nil {
-		t.onWait(stage, err)
+		t.onWait(ctx, stage, err)
 	}
 }
 

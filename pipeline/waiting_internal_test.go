@@ -34,7 +34,7 @@ func TestOutputsSurviveAHandOverDuringAWait(t *testing.T) {
 
 		var handed []string
 		var task *Task
-		task, err := p.Compile(Partition{Topic: "in"}, TaskConfig{onWait: func(string, error) {
+		task, err := p.Compile(Partition{Topic: "in"}, TaskConfig{onWait: func(context.Context, string, error) {
 			for _, o := range task.Outputs() {
 				handed = append(handed, o.Topic+" "+string(o.Value))
 			}

@@ -152,13 +152,13 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 	task, err := w.p.Compile(part, TaskConfig{
 		MaxRecordSize: w.maxRecord, Intercept: w.intercept, Stop: c.stop, dead: w.dead,
 		meter: w.meter, observe: len(w.observers.letters) > 0,
-		onWait: func(stage string, err error) {
+		onWait: func(ctx context.Context, stage string, err error) {
 			w.cfg.stats.waiting.Add(1)
 			c.waits.Store(&wait{stage, err})
 			w.meter.troubled(stage, func(t *trouble) { t.retries++ })
 			c.finishedWhileWaiting()
 			if err != nil {
-				w.log.Warn("waiting to try again", "stage", stage, "partition", part, "error", err)
+				w.log.WarnContext(ctx, "waiting to try again", "stage", stage, "partition", part, "error", err)
 			}
 		},
 		onWaited: func() {

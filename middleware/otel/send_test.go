@@ -16,7 +16,7 @@ import (
 // sent has an interceptor see a sampled record, and returns the headers that it leaves.
 func sent(t *testing.T, i kafka.Interceptor) pipeline.Headers {
 	t.Helper()
-	o := pipeline.NewOutgoing(nil, []byte("v"), nil)
+	o := pipeline.NewOutgoing(t.Context(), nil, []byte("v"), nil)
 	o.Topic, o.Headers = "out", raw("traceparent", sampled).Headers
 	if err := i.OnSend(o); err != nil {
 		t.Fatal(err)
