@@ -268,3 +268,25 @@ func BenchmarkIntercept(b *testing.B) {
 		})
 	}
 }
+
+// The context is what reaches the output; a dead letter has none.
+func TestInterceptHasTheContext(t *testing.T) {
+	type key struct{}
+	var seen []any
+	mark := pipeline.Use(func(next pipeline.Handler) pipeline.Handler {
+		return func(ctx context.Context, r *pipeline.Raw) error { return next(context.WithValue(ctx, key{}, "mark"), r) }
+	})
+	p := build(failing(errOops), pipeline.DeadLetter("dlq"), mark)
+	task := compileTask(t, p, pipeline.TaskConfig{Intercept: func(o *pipeline.Outgoing) { seen = append(seen, o.Context().Value(key{})) }})
+	for _, v := range []string{"good", "bad"} {
+		if err := task.Process(t.Context(), rawRecord(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []any{"mark", nil}; !slices.Equal(seen, want) {
+		t.Errorf("%v, want %v", seen, want)
+	}
+	if new(pipeline.Outgoing).Context() == nil {
+		t.Error("no context")
+	}
+}

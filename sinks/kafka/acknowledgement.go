@@ -108,9 +108,7 @@ func (k *acknowledgement) tell() {
 	if k.err != nil {
 		err = newDeliveryError(k.topic, k.partition, k.err)
 	}
-	for _, i := range k.a.interceptors {
-		i.onOutputAcknowledged(r, k.headers, err)
-	}
+	k.a.interceptors.onAcknowledgement(r, k.headers, err)
 }
 
 // settle waits until interceptors have been told of everything that has its outcome.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/leat-stream/leat/pipeline"
 )
 
 // ErrInCallback is the error of a call that would wait for callbacks, made by one.
@@ -147,7 +149,8 @@ type delivery struct {
 	partition int32
 	sent      time.Time
 	done      Callback
-	letter    *Record // a copy, for the dead-letter hook
+	letter    *Record          // a copy, for the dead-letter hook
+	headers   pipeline.Headers // a copy, for interceptors
 
 	offset    int64
 	timestamp time.Time
@@ -181,13 +184,13 @@ func (d *delivery) tell() {
 		d.p.settings.OnBufferLow(s.BufferAvailable, s.BufferTotal)
 		return
 	}
-	p, done, letter := d.p, d.done, d.letter
+	p, done, letter, headers := d.p, d.done, d.letter, d.headers
 	r := Result{Topic: d.topic, Partition: d.partition, Offset: d.offset, Timestamp: d.timestamp, Latency: d.latency}
 	err := d.err
 	*d = delivery{}
 	deliveries.Put(d)
 	p.pending.give() // before the callback, which may want the place
-	p.interceptors.onAcknowledgement(r, err)
+	p.interceptors.onAcknowledgement(r, headers, err)
 	if err != nil && letter != nil {
 		p.settings.DeadLetter(*letter, err.(*DeliveryError))
 	}

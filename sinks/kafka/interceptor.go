@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -53,12 +54,13 @@ type TransactionInterceptor interface {
 }
 
 // HeadersInterceptor is an [Interceptor] that is told with the outcome which record it
-// is of. Kafka: onAcknowledgement with headers, KIP-512.
+// is of. Kafka: onAcknowledgement with headers, KIP-512. A [Producer] that has one keeps
+// a copy of each record's headers until then, beside BufferMemory.
 type HeadersInterceptor interface {
 	Interceptor
-	// OnAcknowledgementHeaders is called in the place of OnAcknowledgement for the
-	// outputs of a pipeline, with the headers that were sent, which must not be
-	// changed. A [Producer] without a pipeline calls OnAcknowledgement.
+	// OnAcknowledgementHeaders is called in the place of OnAcknowledgement, with the
+	// headers that were sent, or for a record that was not taken those that it had by
+	// then. They must not be changed.
 	OnAcknowledgementHeaders(r Result, headers pipeline.Headers, err error)
 }
 
@@ -119,31 +121,20 @@ func (i *interceptor) onSend(o *Outgoing) {
 	}
 }
 
-func (i *interceptor) onAcknowledgement(r Result, outcome error) {
+func (i *interceptor) onAcknowledgement(r Result, headers pipeline.Headers, outcome error) {
+	method := "OnAcknowledgement"
 	err := func() (err error) {
 		defer recovered(&err)
+		if h, ok := i.Interceptor.(HeadersInterceptor); ok {
+			method = "OnAcknowledgementHeaders"
+			h.OnAcknowledgementHeaders(r, headers, outcome)
+			return nil
+		}
 		i.OnAcknowledgement(r, outcome)
 		return nil
 	}()
 	if err != nil {
-		i.failed("OnAcknowledgement", err)
-	}
-}
-
-// onOutputAcknowledged is onAcknowledgement for an output of a pipeline.
-func (i *interceptor) onOutputAcknowledged(r Result, headers pipeline.Headers, outcome error) {
-	h, ok := i.Interceptor.(HeadersInterceptor)
-	if !ok {
-		i.onAcknowledgement(r, outcome)
-		return
-	}
-	err := func() (err error) {
-		defer recovered(&err)
-		h.OnAcknowledgementHeaders(r, headers, outcome)
-		return nil
-	}()
-	if err != nil {
-		i.failed("OnAcknowledgementHeaders", err)
+		i.failed(method, err)
 	}
 }
 
@@ -198,10 +189,18 @@ func (is interceptors) onSend(o *Outgoing) {
 	}
 }
 
-func (is interceptors) onAcknowledgement(r Result, err error) {
+// onAcknowledgement tells an outcome. headers are nil if nobody wants them.
+func (is interceptors) onAcknowledgement(r Result, headers pipeline.Headers, err error) {
 	for _, i := range is {
-		i.onAcknowledgement(r, err)
+		i.onAcknowledgement(r, headers, err)
 	}
+}
+
+func (is interceptors) wantHeaders() bool {
+	return slices.ContainsFunc(is, func(i *interceptor) bool {
+		_, ok := i.Interceptor.(HeadersInterceptor)
+		return ok
+	})
 }
 
 func (is interceptors) failures() (n int64) {
@@ -250,8 +249,8 @@ func (e *transactionEnd) tell() {
 
 // intercept shows a record to the interceptors. object is what it was encoded from, or
 // will be.
-func (p *Producer) intercept(r Record, object any) Record {
-	o := pipeline.NewOutgoing(r.Key, r.Value, object)
+func (p *Producer) intercept(ctx context.Context, r Record, object any) Record {
+	o := pipeline.NewOutgoing(ctx, r.Key, r.Value, object)
 	o.Topic, o.Headers, o.Timestamp = r.Topic, slices.Clip(r.Headers), r.Timestamp // clipped: an append copies
 	p.interceptors.onSend(o)
 	r.Topic, r.Headers, r.Timestamp = o.Topic, o.Headers, o.Timestamp

@@ -1,11 +1,15 @@
 package kafka_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/leat-stream/leat/pipeline"
+	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
@@ -53,5 +57,78 @@ func TestAcknowledgementsWithHeaders(t *testing.T) {
 				t.Errorf("%d without headers, %d failures", len(got), stats.Snapshot().InterceptorFailures)
 			}
 		})
+	}
+}
+
+// A producer without a pipeline tells of headers, too: as they were sent, whatever the
+// caller does with them afterwards, and for records that are not taken.
+func TestProducersAcknowledgementsWithHeaders(t *testing.T) {
+	t.Parallel()
+	for _, letters := range []bool{false, true} {
+		c := out(t, 1)
+		notes := &byHeaders{}
+		n := 0
+		notes.Send = func(o *kafka.Outgoing) error {
+			o.Headers = o.Headers.Add("number", fmt.Append(o.Headers[0].Value, n))
+			n++
+			return nil
+		}
+		settings := kafka.ProducerSettings{Interceptors: []kafka.Interceptor{notes}, Logger: silent, MaxHeaders: 2}
+		if letters {
+			settings.DeadLetter = func(kafka.Record, *kafka.DeliveryError) {}
+		}
+		p := c.producer(settings)
+		value := []byte("n")
+		r := kafka.Record{Topic: "out", Headers: pipeline.Headers{{Key: "prefix", Value: value}}}
+		noError(t, p.Send(t.Context(), r, nil), "send")
+		value[0], r.Headers[0].Key = 'x', "x"
+		value = []byte("m")
+		r.Headers = pipeline.Headers{{Key: "number", Value: value}}
+		noError(t, p.Send(t.Context(), r, nil), "send")
+		noError(t, p.Flush(t.Context()), "flush")
+
+		r.Headers = pipeline.Headers{{Key: "a", Value: value}, {Key: "b"}}
+		wantError(t, p.Send(t.Context(), r, nil), kafka.ErrHeaders)
+		text := kafka.For(p, "out", undecided{}, kafka.HeadersOf(func(string) pipeline.Headers { return r.Headers[:1] }))
+		wantError(t, text.Send(t.Context(), "v", nil), kafka.ErrEncode)
+		got := notes.numbers.list()
+		if len(got) != 4 || got[0] != "n0 out@0 <nil>" || got[1] != "m1 out@1 <nil>" ||
+			!strings.HasPrefix(got[2], "m2 out@-1 out: ") || !strings.HasPrefix(got[3], "m3 out@-1 out: ") {
+			t.Errorf("letters %v: %q", letters, got)
+		}
+		if plain := notes.plain.list(); len(plain) != 0 {
+			t.Errorf("%d without headers", len(plain))
+		}
+	}
+}
+
+// undecided cannot encode.
+type undecided struct{ pipeline.Serde[string] }
+
+func (undecided) Append(context.Context, []byte, pipeline.Slot, string) ([]byte, error) {
+	return nil, errors.New("neither")
+}
+
+// OnSend has the context of the send.
+func TestInterceptorsHaveTheSendersContext(t *testing.T) {
+	t.Parallel()
+	c := out(t, 1)
+	type key struct{}
+	var seen []any
+	look := kafka.InterceptorFuncs{Send: func(o *kafka.Outgoing) error {
+		seen = append(seen, o.Context().Value(key{}))
+		return nil
+	}}
+	p := c.producer(kafka.ProducerSettings{Interceptors: []kafka.Interceptor{look}, TransactionalID: "t"})
+	text := kafka.For(p, "out", serde.String())
+	with := func(v string) context.Context { return context.WithValue(t.Context(), key{}, v) }
+	noError(t, p.InTransaction(with("none"), func(tx *kafka.Transaction) error {
+		return errors.Join(
+			tx.Send(with("send"), kafka.Record{Topic: "out"}, nil),
+			text.In(tx).Send(with("typed"), "v", nil),
+		)
+	}), "transaction")
+	if want := []any{"send", "typed"}; !slices.Equal(seen, want) {
+		t.Errorf("%v, want %v", seen, want)
 	}
 }

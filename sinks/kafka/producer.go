@@ -33,6 +33,7 @@ type Producer struct {
 	pending      *pending
 	undelivered  undelivered
 	everyDone    bool // each record has a delivery of its own
+	keepHeaders  bool // until its outcome, for interceptors
 	closed       atomic.Bool
 
 	topics atomic.Pointer[map[string]*producerTopic]
@@ -63,6 +64,7 @@ func NewProducer(ctx context.Context, settings ProducerSettings) (*Producer, err
 	p.topics.Store(&map[string]*producerTopic{})
 	p.txn.init()
 	p.interceptors = newInterceptors(s.Interceptors, s.Logger)
+	p.keepHeaders = p.interceptors.wantHeaders()
 	p.everyDone = len(p.interceptors) > 0 || s.DeadLetter != nil
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.callbacks.close(context.WithoutCancel(ctx)))
@@ -114,14 +116,14 @@ var ErrTransaction = errors.New("not within a transaction")
 // callback that is no new closure none either.
 func (p *Producer) Send(ctx context.Context, r Record, done Callback) error {
 	if p.settings.TransactionalID != "" {
-		return p.refused(r.Topic, -1, ErrTransaction, time.Time{})
+		return p.refused(&r, noPartition, ErrTransaction, time.Time{})
 	}
 	return p.send(ctx, r, done)
 }
 
 func (p *Producer) send(ctx context.Context, r Record, done Callback) error {
 	if len(p.interceptors) > 0 {
-		r = p.intercept(r, nil)
+		r = p.intercept(ctx, r, nil)
 	}
 	return p.enqueue(ctx, &r, done)
 }
@@ -131,16 +133,16 @@ func (p *Producer) enqueue(ctx context.Context, r *Record, done Callback) error 
 	began := time.Now()
 	partition, err := p.take(ctx, r, done, began)
 	if err != nil {
-		return p.refused(r.Topic, partition, err, began)
+		return p.refused(r, partition, err, began)
 	}
 	return nil
 }
 
 // refused makes the error of a record that was not taken.
-func (p *Producer) refused(topic string, partition int32, err error, began time.Time) error {
-	e := newDeliveryError(topic, partition, err)
+func (p *Producer) refused(r *Record, partition int32, err error, began time.Time) error {
+	e := newDeliveryError(r.Topic, partition, err)
 	if len(p.interceptors) > 0 && !began.IsZero() {
-		p.interceptors.onAcknowledgement(Result{Topic: topic, Partition: partition, Offset: -1, Latency: time.Since(began)}, e)
+		p.interceptors.onAcknowledgement(Result{Topic: r.Topic, Partition: partition, Offset: -1, Latency: time.Since(began)}, r.Headers, e)
 	}
 	return e
 }
@@ -199,6 +201,9 @@ func (p *Producer) take(ctx context.Context, r *Record, done Callback, began tim
 		d.p, d.topic, d.partition, d.sent, d.done = p, r.Topic, partition, began, done
 		if p.settings.DeadLetter != nil {
 			d.letter = r.clone()
+			d.headers = d.letter.Headers
+		} else if p.keepHeaders {
+			d.headers = cloneHeaders(r.Headers)
 		}
 		sr.Done = d
 	}

@@ -57,9 +57,14 @@ type Callback func(Result, error)
 // clone copies a record, so that it can be kept.
 func (r *Record) clone() *Record {
 	c := *r
-	c.Key, c.Value, c.Headers = bytes.Clone(r.Key), bytes.Clone(r.Value), slices.Clone(r.Headers)
-	for i := range c.Headers {
-		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
-	}
+	c.Key, c.Value, c.Headers = bytes.Clone(r.Key), bytes.Clone(r.Value), cloneHeaders(r.Headers)
 	return &c
+}
+
+func cloneHeaders(h pipeline.Headers) pipeline.Headers {
+	c := slices.Clone(h)
+	for i := range c {
+		c[i].Value = bytes.Clone(c[i].Value)
+	}
+	return c
 }

@@ -146,12 +146,12 @@ func (t *Typed[T]) send(ctx context.Context, v T, done Callback) error {
 		r.Timestamp = t.options.at(v)
 	}
 	if len(t.p.interceptors) > 0 {
-		r = t.p.intercept(r, v)
+		r = t.p.intercept(ctx, r, v)
 	}
 	e := encodings.Get().(*encoded)
 	defer e.free()
 	if err := t.encode(ctx, e, &r, v); err != nil {
-		return t.p.refused(r.Topic, noPartition, fmt.Errorf("%w: %w", ErrEncode, err), began)
+		return t.p.refused(&r, noPartition, fmt.Errorf("%w: %w", ErrEncode, err), began)
 	}
 	return t.p.enqueue(ctx, &r, done)
 }
