@@ -4,9 +4,7 @@ import (
 	"strconv"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
 )
 
 const schemaURL = semconv.SchemaURL
@@ -52,13 +50,3 @@ func partitionID(n int32) attribute.KeyValue {
 }
 
 func offset(n int64) attribute.KeyValue { return semconv.MessagingKafkaOffsetKey.Int64(n) }
-
-// failed records an error, which says where and why; none of ours has a payload in it.
-func failed(span trace.Span, err error) {
-	if err == nil || !span.IsRecording() {
-		return
-	}
-	span.RecordError(err)
-	span.SetStatus(codes.Error, err.Error())
-	span.SetAttributes(semconv.ErrorType(err))
-}

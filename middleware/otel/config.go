@@ -1,6 +1,7 @@
 package otel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -52,13 +53,20 @@ type Config struct {
 	// Group is the consumer group, for the attribute messaging.consumer.group.name.
 	// Default: the attribute is left out.
 	Group string
-	// MaxOpenSends bounds the send spans that wait for their acknowledgement. Those of
-	// outputs that were dropped, since their record failed, wait in vain; beyond the
-	// bound the oldest is forgotten and never exported. Default: 8,192.
-	MaxOpenSends int
+	// MaxOpenSendBytes bounds the memory of the send spans that wait for their
+	// acknowledgement, in bytes, for each interceptor. Those of outputs that were
+	// dropped, since their record failed, wait in vain; beyond the bound the oldest is
+	// forgotten and never exported. A span counts as 2 KiB and what its context takes
+	// with tracestate and baggage, which is more than it takes in OpenTelemetry's SDK;
+	// what span processors add is theirs. Default: 16 MiB.
+	MaxOpenSendBytes int
+	// ErrorText records the texts of errors. Those of user functions may say what is in
+	// a record, which a tracing backend may not be meant to see. Default: an error is
+	// recorded by its type, stage and class, with a text only if that is Leat's or Kafka's.
+	ErrorText bool
 }
 
-const defaultMaxOpenSends = 8192
+const defaultMaxOpenSendBytes = 16 << 20
 
 // Validate reports every mistake at once.
 func (c Config) Validate() error {
@@ -69,8 +77,8 @@ func (c Config) Validate() error {
 	if c.Relation > Child {
 		bad = append(bad, fmt.Errorf("no such choice: Relation is %d", c.Relation))
 	}
-	if c.MaxOpenSends < 0 {
-		bad = append(bad, errors.New("MaxOpenSends must not be negative"))
+	if c.MaxOpenSendBytes < 0 {
+		bad = append(bad, errors.New("MaxOpenSendBytes must not be negative"))
 	}
 	if err := errors.Join(bad...); err != nil {
 		return fmt.Errorf("%w: otel.Config:\n%w", pipeline.ErrInvalid, err)
@@ -78,13 +86,14 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Tracer traces one pipeline. Its methods may be called from any goroutine.
+// Tracer traces one pipeline, or producers. Its methods may be called from any goroutine.
 type Tracer struct {
 	cfg        Config
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
 	fields     []string // headers that carry a context
 	w3c        bool     // none but traceparent, tracestate and baggage
+	carries    bool     // what is injected can be extracted
 }
 
 const scope = "github.com/leat-stream/leat/middleware/otel"
@@ -100,8 +109,8 @@ func New(cfg Config) (*Tracer, error) {
 	if cfg.Propagator == nil {
 		cfg.Propagator = otel.GetTextMapPropagator()
 	}
-	if cfg.MaxOpenSends == 0 {
-		cfg.MaxOpenSends = defaultMaxOpenSends
+	if cfg.MaxOpenSendBytes == 0 {
+		cfg.MaxOpenSendBytes = defaultMaxOpenSendBytes
 	}
 	t := &Tracer{
 		cfg: cfg, propagator: cfg.Propagator, fields: cfg.Propagator.Fields(), w3c: true,
@@ -110,5 +119,10 @@ func New(cfg Config) (*Tracer, error) {
 	for _, f := range t.fields {
 		t.w3c = t.w3c && (f == traceparent || f == tracestate || f == baggage)
 	}
+	_, probe := t.extract(context.Background(), t.inject(trace.ContextWithSpanContext(context.Background(), probe), nil))
+	t.carries = probe.IsSampled()
 	return t, nil
 }
+
+// probe is any context.
+var probe = trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled})

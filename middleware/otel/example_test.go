@@ -60,10 +60,10 @@ func Example() {
 }
 
 func ExampleConfig_Validate() {
-	fmt.Println(otel.Config{MaxOpenSends: -1}.Validate())
+	fmt.Println(otel.Config{MaxOpenSendBytes: -1}.Validate())
 	// Output:
 	// invalid configuration: otel.Config:
-	// MaxOpenSends must not be negative
+	// MaxOpenSendBytes must not be negative
 }
 
 func write(brokers []string, topic, value, traceparent string) error {

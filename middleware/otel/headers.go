@@ -58,7 +58,7 @@ func (t *Tracer) inject(ctx context.Context, headers pipeline.Headers) pipeline.
 	t.propagator.Inject(ctx, &w)
 	out := make(pipeline.Headers, 0, len(headers)+len(w.set))
 	for _, h := range headers {
-		if _, replaced := w.set.Get(h.Key); !replaced && !slices.Contains(t.fields, h.Key) {
+		if _, replaced := w.set.Get(h.Key); !replaced && !t.known(h.Key) {
 			out = append(out, h)
 		}
 	}
@@ -76,17 +76,28 @@ func (t *Tracer) extract(ctx context.Context, headers pipeline.Headers) (context
 	return ctx, sc
 }
 
-// carried is what a look at the headers shows, without an allocation.
-type carried struct {
+// carried is extract for outputs, which allocates nothing if there is nothing sampled.
+func (t *Tracer) carried(headers pipeline.Headers) (context.Context, trace.SpanContext) {
+	if c := t.look(headers); !c.any || c.unsampled {
+		return nil, trace.SpanContext{}
+	}
+	return t.extract(context.Background(), headers)
+}
+
+// known reports whether a header is the propagator's.
+func (t *Tracer) known(key string) bool { return slices.Contains(t.fields, key) }
+
+// glance is what a look at the headers shows, without an allocation.
+type glance struct {
 	any       bool // a header that the propagator knows
 	baggage   bool
 	unsampled bool // for certain
 }
 
-func (t *Tracer) look(headers pipeline.Headers) (c carried) {
+func (t *Tracer) look(headers pipeline.Headers) (c glance) {
 	for i := range headers {
 		h := &headers[i]
-		if !slices.Contains(t.fields, h.Key) {
+		if !t.known(h.Key) {
 			continue
 		}
 		c.any = true

@@ -3,7 +3,6 @@ package otel
 import (
 	"context"
 
-	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
@@ -54,20 +53,21 @@ func (h *handler) handle(ctx context.Context, r *pipeline.Raw) error {
 }
 
 func (h *handler) traced(ctx context.Context, message trace.SpanContext, r *pipeline.Raw) error {
+	t := h.t
 	if h.name == "" || h.topic != r.Origin.Topic {
 		h.topic, h.name = r.Origin.Topic, "process "+r.Origin.Topic
 		h.begin = []trace.SpanStartOption{
-			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(h.t.processAttributes(h.topic)...),
+			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(t.processAttributes(h.topic)...),
 		}
 	}
 	begin := h.begin[:len(h.begin):len(h.begin)]
-	if h.t.cfg.Relation == Linked || !message.IsValid() {
+	if t.cfg.Relation == Linked || !message.IsValid() {
 		begin = append(begin, trace.WithNewRoot())
 		if message.IsValid() {
 			begin = append(begin, trace.WithLinks(trace.Link{SpanContext: message}))
 		}
 	}
-	ctx, span := h.t.tracer.Start(ctx, h.name, begin...)
+	ctx, span := t.tracer.Start(ctx, h.name, begin...)
 	if span.IsRecording() {
 		span.SetAttributes(partitionID(r.Origin.Partition), offset(r.Origin.Offset))
 		if r.Value == nil {
@@ -77,15 +77,15 @@ func (h *handler) traced(ctx context.Context, message trace.SpanContext, r *pipe
 	returned := false
 	defer func() {
 		if !returned { // a panic, on its way to whoever recovers it
-			span.SetStatus(codes.Error, "panic")
-			span.SetAttributes(semconv.ErrorTypeKey.String("panic"))
+			panicked(span)
 		}
 		span.End()
 	}()
 	h.changed = *r
-	h.changed.Headers = h.t.inject(ctx, r.Headers)
+	h.changed.Headers = t.inject(ctx, r.Headers)
+	ctx = context.WithValue(ctx, recordKey{}, true)
 	err := h.next(ctx, &h.changed)
 	returned = true
-	failed(span, err)
+	t.failed(span, err)
 	return err
 }

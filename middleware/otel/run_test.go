@@ -123,7 +123,7 @@ func TestDeadLetters(t *testing.T) {
 	c.Produce(record("in", "bad", "traceparent", sampled))
 	c.run(t, copying(tr, "in", "out", pipeline.DeadLetter("dlq")), tr, &pipeline.Stats{})
 	process, send := tr.one(t, "process in"), tr.one(t, "send dlq")
-	if process.Status.Code != codes.Error || !strings.Contains(process.Status.Description, "oops") || len(process.Events) != 1 || attr(process, "error.type") == "" {
+	if process.Status.Code != codes.Error || len(process.Events) != 1 || attr(process, "error.type") == "" {
 		t.Errorf("status %+v, events %v", process.Status, process.Events)
 	}
 	expectChild(t, send, process.Parent)

@@ -2,54 +2,19 @@ package otel
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
-// Interceptor is for kafka.Config.Interceptors of the run of p; make it the last, so
-// that the topic is settled. Each traced output has the span `send T`, the child of
-// what its headers carry: of its record's span, or for a dead letter, which is the
-// record as it came, of the message's. It ends with the acknowledgement. Then there is
-// one span for each transaction with a traced output: from the first hand-over to its
-// end, with links to at most 128 of its outputs, and `commit T` below it if and only if
-// the commit is certain. T is the input, or left out if there are several.
-//
-// What is replayed is sent again and has spans again. At least once there are no
-// transactions. It is for pipelines, and one interceptor for one run at a time.
-func (t *Tracer) Interceptor(p *pipeline.Pipeline) kafka.HeadersInterceptor {
-	i := &interceptor{t: t, open: openSends{limit: t.cfg.MaxOpenSends}, commit: "commit"}
-	inputs := p.Inputs()
-	if len(inputs) == 1 {
-		i.commit += " " + inputs[0]
-	}
-	i.commitAttributes = t.commitAttributes(inputs)
-	return i
-}
-
-// maxLinks is the SDK's default limit of a span's links.
-const maxLinks = 128
-
-type interceptor struct {
-	t                *Tracer
-	open             openSends
-	topics           sync.Map // topic to *sendSpan
-	commit           string
-	commitAttributes []attribute.KeyValue
-
-	// Of the transaction whose outcomes come in; the callbacks' goroutine's own.
-	links   []trace.Link
-	records int
-	began   time.Time // the first hand-over
-	acked   time.Time // the last outcome
+// sends makes the send spans of one interceptor.
+type sends struct {
+	t      *Tracer
+	open   openSends
+	topics sync.Map // topic to *sendSpan
 }
 
 // sendSpan is what the send spans of a topic have in common.
@@ -58,60 +23,37 @@ type sendSpan struct {
 	begin []trace.SpanStartOption
 }
 
-// OnSend begins a send span and injects its context.
-func (i *interceptor) OnSend(o *kafka.Outgoing) error {
-	if i.t.cfg.Records == NoRecords {
-		return nil
+func (t *Tracer) sends() sends { return sends{t: t, open: openSends{limit: t.cfg.MaxOpenSendBytes}} }
+
+// begin begins a send span below parent and injects it into the record. What of the
+// sender's context the propagator knows goes on with it; the span itself is not to keep
+// that context alive.
+func (s *sends) begin(parent, sender context.Context, o *kafka.Outgoing) {
+	of := s.of(o.Topic)
+	_, span := s.t.tracer.Start(parent, of.name, of.begin...)
+	o.Headers = s.t.inject(trace.ContextWithSpan(sender, span), o.Headers)
+	switch {
+	case !span.IsRecording():
+	case span.SpanContext().IsSampled():
+		s.open.add(span, s.t.sendBytes(o.Headers))
+	default:
+		span.End() // for span processors alone; its outcome would not find it
 	}
-	ctx, message := i.carried(o.Headers)
-	if !message.IsSampled() {
-		return nil
-	}
-	s := i.spanOf(o.Topic)
-	ctx, span := i.t.tracer.Start(ctx, s.name, s.begin...)
-	if span.IsRecording() {
-		i.open.add(span)
-	}
-	o.Headers = i.t.inject(ctx, o.Headers)
-	return nil
 }
 
-// carried is extract for outputs, which allocates nothing if there is nothing sampled.
-func (i *interceptor) carried(headers pipeline.Headers) (context.Context, trace.SpanContext) {
-	if c := i.t.look(headers); !c.any || c.unsampled {
-		return nil, trace.SpanContext{}
+func (s *sends) of(topic string) *sendSpan {
+	if of, ok := s.topics.Load(topic); ok {
+		return of.(*sendSpan)
 	}
-	return i.t.extract(context.Background(), headers)
-}
-
-func (i *interceptor) spanOf(topic string) *sendSpan {
-	if s, ok := i.topics.Load(topic); ok {
-		return s.(*sendSpan)
-	}
-	s, _ := i.topics.LoadOrStore(topic, &sendSpan{"send " + topic, []trace.SpanStartOption{
+	of, _ := s.topics.LoadOrStore(topic, &sendSpan{"send " + topic, []trace.SpanStartOption{
 		trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(sendAttributes(topic)...),
 	}})
-	return s.(*sendSpan)
+	return of.(*sendSpan)
 }
 
-// OnAcknowledgement does nothing: without the headers it is not known whose it is.
-func (i *interceptor) OnAcknowledgement(kafka.Result, error) {}
-
-// OnAcknowledgementHeaders ends a send span and notes it for the transaction's.
-func (i *interceptor) OnAcknowledgementHeaders(r kafka.Result, headers pipeline.Headers, err error) {
-	i.acked = time.Now()
-	if i.records == 0 {
-		i.began = i.acked.Add(-r.Latency)
-	}
-	i.records++
-	_, sc := i.carried(headers)
-	if !sc.IsSampled() {
-		return
-	}
-	if len(i.links) < maxLinks {
-		i.links = append(i.links, trace.Link{SpanContext: sc})
-	}
-	span := i.open.take(sc)
+// end ends a send span, if it is known.
+func (s *sends) end(sc trace.SpanContext, r kafka.Result, err error, at time.Time) {
+	span := s.open.take(sc)
 	if span == nil {
 		return
 	}
@@ -121,37 +63,6 @@ func (i *interceptor) OnAcknowledgementHeaders(r kafka.Result, headers pipeline.
 	if err == nil && r.Offset >= 0 {
 		span.SetAttributes(offset(r.Offset))
 	}
-	failed(span, err)
-	span.End(trace.WithTimestamp(i.acked))
-}
-
-// OnTransactionEnd makes the transaction's span.
-func (i *interceptor) OnTransactionEnd(err error) {
-	links, records := i.links, i.records
-	i.links, i.records = nil, 0
-	if len(links) == 0 {
-		return
-	}
-	now := time.Now()
-	ctx, span := i.t.tracer.Start(context.Background(), "transaction", trace.WithNewRoot(), trace.WithTimestamp(i.began), trace.WithLinks(links...),
-		trace.WithAttributes(semconv.MessagingSystemKafka, semconv.MessagingBatchMessageCount(records)))
-	defer span.End(trace.WithTimestamp(now))
-	switch {
-	case err == nil:
-		span.SetAttributes(OutcomeKey.String("committed"))
-		_, commit := i.t.tracer.Start(ctx, i.commit, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(i.acked),
-			trace.WithAttributes(i.commitAttributes...))
-		commit.End(trace.WithTimestamp(now))
-		return
-	case errors.Is(err, kafka.ErrUnknownOutcome):
-		span.SetAttributes(OutcomeKey.String("unknown"))
-		span.SetStatus(codes.Error, "whether it was committed is not known")
-	default:
-		span.SetAttributes(OutcomeKey.String("aborted"))
-		span.SetStatus(codes.Error, "aborted")
-	}
-	if span.IsRecording() {
-		span.RecordError(err)
-		span.SetAttributes(semconv.ErrorType(err))
-	}
+	s.t.failed(span, err)
+	span.End(trace.WithTimestamp(at))
 }

@@ -83,7 +83,7 @@ func TestSends(t *testing.T) {
 
 // Outputs that were dropped are never acknowledged: what waits for them is bounded.
 func TestOpenSendsAreBounded(t *testing.T) {
-	tr := newTracing(t, otel.Config{MaxOpenSends: 2})
+	tr := newTracing(t, otel.Config{MaxOpenSendBytes: 6 << 10}) // two spans and no third
 	i := tr.Interceptor(copying(tr, "in", "out"))
 	var headers []pipeline.Headers
 	for range 3 {
@@ -104,11 +104,11 @@ func TestOpenSendsAreBounded(t *testing.T) {
 }
 
 func TestConfigMistakes(t *testing.T) {
-	_, err := otel.New(otel.Config{Records: 9, Relation: 9, MaxOpenSends: -1})
+	_, err := otel.New(otel.Config{Records: 9, Relation: 9, MaxOpenSendBytes: -1})
 	if !errors.Is(err, pipeline.ErrInvalid) {
 		t.Fatalf("error %v", err)
 	}
-	for _, s := range []string{"Records is 9", "Relation is 9", "MaxOpenSends"} {
+	for _, s := range []string{"Records is 9", "Relation is 9", "MaxOpenSendBytes"} {
 		if !strings.Contains(err.Error(), s) {
 			t.Errorf("%q does not say %q", err, s)
 		}
