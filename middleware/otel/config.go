@@ -58,7 +58,8 @@ type Config struct {
 	// dropped, since their record failed, wait in vain; beyond the bound the oldest is
 	// forgotten and never exported. A span counts as 2 KiB and what its context takes
 	// with tracestate and baggage, which is more than it takes in OpenTelemetry's SDK;
-	// what span processors add is theirs. Default: 16 MiB.
+	// what span processors add is theirs. Default: 32 MiB, room for
+	// about 14,000.
 	MaxOpenSendBytes int
 	// ErrorText records the texts of errors. Those of user functions may say what is in
 	// a record, which a tracing backend may not be meant to see. Default: an error is
@@ -66,7 +67,7 @@ type Config struct {
 	ErrorText bool
 }
 
-const defaultMaxOpenSendBytes = 16 << 20
+const defaultMaxOpenSendBytes = 32 << 20
 
 // Validate reports every mistake at once.
 func (c Config) Validate() error {

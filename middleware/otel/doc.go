@@ -10,9 +10,13 @@
 // The spans:
 //
 //	process T    CONSUMER  one input record's chain; linked to the message's context, or its child
+//	lookup NAME  INTERNAL  one look-up of a stage in a table, see [TraceTable]
 //	send T       PRODUCER  one output, until its acknowledgement; its context is in the record's headers
 //	transaction  INTERNAL  one transaction, linked to the spans of its outputs
 //	commit T     CLIENT    child of transaction; only if the commit is certain
+//
+// A kafka.Producer without a pipeline has send spans with [Tracer.ProducerInterceptor].
+// [NewLogHandler] puts the ids of the trace and the span into what is logged.
 //
 // By default records have spans whose incoming context is sampled, and transactions
 // that hold one of their outputs. All others cost a look at their headers and pass the

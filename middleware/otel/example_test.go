@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/propagation"
@@ -14,8 +15,10 @@ import (
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/middleware/otel"
 	"github.com/leat-stream/leat/pipeline"
+	"github.com/leat-stream/leat/pipelinetest"
 	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/sinks/kafka"
+	"github.com/leat-stream/leat/stages"
 )
 
 // A record that comes with a sampled context, and the spans of its way. A service has an
@@ -57,6 +60,102 @@ func Example() {
 	// producer send copies in the message's trace: true
 	// client commit words in the message's trace: false
 	// internal transaction in the message's trace: false
+}
+
+// A look-up belongs to the trace of its record. The records come from memory here.
+func ExampleTraceTable() {
+	exporter := tracetest.NewInMemoryExporter()
+	tracer, err := otel.New(otel.Config{
+		TracerProvider: sdk.NewTracerProvider(sdk.WithSyncer(exporter)), Propagator: propagation.TraceContext{}, Relation: otel.Child,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	p := pipeline.New("greetings", tracer.Middleware())
+	names := stages.NewMap(map[string]string{"a": "Anna"})
+	greeted := stages.Enrich(pipeline.From(p, "in", serde.String()), "name", func(v string) string { return v },
+		otel.TraceTable(tracer, "names", names), func(_, name string) string { return "hello " + name })
+	pipeline.To(greeted, "out", serde.String())
+
+	c := pipelinetest.For(p)
+	c.Feed("in", pipelinetest.Text("", "a").Header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+	source, sink := c.Ends()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- pipeline.Run(ctx, p, source, sink) }()
+	if err := c.AwaitFinished(context.Background(), p); err != nil {
+		fmt.Println(err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		fmt.Println(err)
+	}
+	for _, s := range exporter.GetSpans() {
+		fmt.Println(s.SpanKind, s.Name, s.SpanContext.TraceID())
+	}
+	// Output:
+	// internal lookup names 4bf92f3577b34da6a3ce929d0e0e4736
+	// consumer process in 4bf92f3577b34da6a3ce929d0e0e4736
+}
+
+// What a producer sends within a span is its child, and carries its trace.
+func ExampleTracer_ProducerInterceptor() {
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter))
+	tracer, err := otel.New(otel.Config{TracerProvider: provider, Propagator: propagation.TraceContext{}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cluster, err := embedded.Start(embedded.Config{Topics: []embedded.Topic{{Name: "orders"}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer cluster.Close()
+	ctx := context.Background()
+	producer, err := kafka.NewProducer(ctx, kafka.ProducerSettings{
+		Brokers: cluster.Brokers(), Interceptors: []kafka.Interceptor{tracer.ProducerInterceptor()},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer producer.Close(ctx)
+
+	ctx, request := provider.Tracer("shop").Start(ctx, "POST /orders")
+	_, err = producer.SendSync(ctx, kafka.Record{Topic: "orders", Value: []byte("tea")})
+	request.End()
+	fmt.Println("error:", err)
+	spans := exporter.GetSpans()
+	for _, s := range spans {
+		fmt.Println(s.SpanKind, s.Name)
+	}
+	fmt.Println("child:", spans[0].Parent.SpanID() == request.SpanContext().SpanID())
+	// Output:
+	// error: <nil>
+	// producer send orders
+	// internal POST /orders
+	// child: true
+}
+
+func ExampleNewLogHandler() {
+	text := slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{} // another one each time
+		}
+		return a
+	}})
+	log := slog.New(otel.NewLogHandler(text)).WithGroup("order")
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{
+		"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	})
+	log.InfoContext(ctx, "shipped", "boxes", 2)
+	log.Info("closing")
+	// Output:
+	// level=INFO msg=shipped trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7 order.boxes=2
+	// level=INFO msg=closing
 }
 
 func ExampleConfig_Validate() {
