@@ -43,7 +43,10 @@ func (t *Tracer) failed(span trace.Span, err error) {
 // record is failed for a span whose status says something else. It returns the text.
 func (t *Tracer) record(span trace.Span, err error) string {
 	kind := typeOf(err)
-	span.SetAttributes(kind, ClassKey.String(classOf(err)))
+	span.SetAttributes(kind)
+	if !errors.Is(err, context.Canceled) { // it is nobody's: the partition is given up
+		span.SetAttributes(ClassKey.String(classOf(err)))
+	}
 	stage := ""
 	if se, ok := errors.AsType[*pipeline.StageError](err); ok {
 		span.SetAttributes(StageKey.String(se.Stage))

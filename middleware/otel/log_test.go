@@ -84,6 +84,9 @@ func TestLogHandlerKeepsIDsOnTop(t *testing.T) {
 	}})))
 	ids := "trace_id=" + traceID + " span_id=0100000000000000"
 	group := base.With("a", 1).WithGroup("g")
+	three := group.With("b", 2).With("c", 3)
+	sibling := three.With("d", 4)
+	three.With("e", 5) // of which sibling has nothing
 	for _, c := range []struct {
 		log  *slog.Logger
 		want string
@@ -92,7 +95,7 @@ func TestLogHandlerKeepsIDsOnTop(t *testing.T) {
 		{base.With("a", 1), "msg=m a=1 x=1 " + ids},
 		{group, "msg=m a=1 " + ids + " g.x=1"},
 		{group.With("b", 2), "msg=m a=1 " + ids + " g.b=2 g.x=1"},
-		{group.With("c", 3), "msg=m a=1 " + ids + " g.c=3 g.x=1"}, // siblings do not share
+		{sibling, "msg=m a=1 " + ids + " g.b=2 g.c=3 g.d=4 g.x=1"},
 		{group.With("b", 2).WithGroup("h").With("c", 3), "msg=m a=1 " + ids + " g.b=2 g.h.c=3 g.h.x=1"},
 	} {
 		log.Reset()

@@ -100,6 +100,25 @@ s: internal transaction -> send priced
 	}
 }
 
+// B3's debug flag goes on, though it is no part of the span's context.
+func TestDebugOfB3(t *testing.T) {
+	t.Parallel()
+	w := embeddedWorld(t)
+	by := b3.New(b3.WithInjectEncoding(b3.B3MultipleHeader))
+	tracer, err := otel.New(otel.Config{TracerProvider: w.rec.service("s"), Propagator: by})
+	w.noError(err)
+	p := w.producer(tracer)
+	ctx := by.Extract(t.Context(), propagation.MapCarrier{"x-b3-traceid": traceID, "x-b3-spanid": spanID, "x-b3-flags": "1"})
+	_, err = p.SendSync(ctx, kafka.Record{Topic: "orders", Value: []byte("tea")})
+	w.noError(err)
+	w.through(by)
+	for _, topic := range []string{"orders", "priced"} {
+		if out := w.client.ReadAll(topic); len(out) != 1 || header(out[0], "x-b3-flags") != "1" {
+			t.Errorf("%s: %v", topic, out)
+		}
+	}
+}
+
 // through copies orders to priced with the tracing of another propagator.
 func (w *world) through(by propagation.TextMapPropagator) {
 	w.t.Helper()
