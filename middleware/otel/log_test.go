@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"testing"
 	"testing/slogtest"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -111,6 +112,26 @@ func TestLogHandlerKeepsIDsOnTop(t *testing.T) {
 	}
 	if otel.NewLogHandler(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelWarn})).Enabled(t.Context(), slog.LevelInfo) {
 		t.Error("enabled where inner is not")
+	}
+}
+
+// A record that goes to several handlers is left as it is.
+func TestLogHandlerLeavesTheRecordAlone(t *testing.T) {
+	for attrs := range 20 { // copies of a record with many share memory, which has room for more or not
+		var log bytes.Buffer
+		h := otel.NewLogHandler(slog.NewTextHandler(&log, nil))
+		r := slog.NewRecord(time.Now(), slog.LevelInfo, "m", 0)
+		for i := range attrs {
+			r.AddAttrs(slog.Int("n", i))
+		}
+		for range 2 {
+			if err := h.Handle(inSpan(t.Context()), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if bytes.Contains(log.Bytes(), []byte("!BUG")) || bytes.Count(log.Bytes(), []byte("trace_id")) != 2 {
+			t.Error(log.String())
+		}
 	}
 }
 

@@ -38,8 +38,8 @@ func batches(w *world) {
 	for _, txn := range all.named("transaction") {
 		count, _ := attributes(txn)["messaging.batch.message_count"].(int64)
 		records += count
-		if want := min(count, 128); int64(len(txn.Links)) != want {
-			w.t.Errorf("%d links for %d messages", len(txn.Links), count)
+		if want := min(count, 128); int64(len(txn.Links)) != want || txn.DroppedLinksCount != 0 {
+			w.t.Errorf("%d links for %d messages, %d dropped", len(txn.Links), count, txn.DroppedLinksCount)
 		}
 		for _, l := range txn.Links {
 			if send, ok := all.by(l.SpanId); !ok || send.Name != "send priced" || linked[string(l.SpanId)] {
