@@ -74,6 +74,9 @@ func (i *interceptor) OnAcknowledgementHeaders(r kafka.Result, headers pipeline.
 		i.began = i.acked.Add(-r.Latency)
 	}
 	i.records++
+	if i.t.cfg.Records == NoRecords && len(i.links) == maxLinks {
+		return // neither a span to end nor room for a link
+	}
 	_, sc := i.t.carried(headers)
 	if !sc.IsSampled() {
 		return

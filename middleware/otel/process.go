@@ -16,8 +16,8 @@ import (
 // error that it becomes.
 //
 // The context of a record that has no span holds the message's context only if there was
-// baggage, or if it could not be seen at once that it is not sampled: for W3C's headers
-// alone, nothing is allocated then.
+// baggage, or if it could not be seen at once that there is to be no span: for W3C's
+// headers alone, nothing is allocated then.
 func (t *Tracer) Middleware() pipeline.Option {
 	return pipeline.Use(func(next pipeline.Handler) pipeline.Handler {
 		h := &handler{t: t, next: next}
@@ -39,7 +39,8 @@ func (h *handler) handle(ctx context.Context, r *pipeline.Raw) error {
 	t := h.t
 	c := t.look(r.Headers)
 	all := t.cfg.Records == AllRecords
-	if !all && (!c.any || c.unsampled && !c.baggage) {
+	spanless := c.unsampled || t.w3c && t.cfg.Records == NoRecords
+	if !all && (!c.any || spanless && !c.baggage) {
 		return h.next(ctx, r)
 	}
 	var message trace.SpanContext

@@ -70,6 +70,10 @@ func TestNoAllocationUnlessSampled(t *testing.T) {
 			t.Errorf("%s: %v allocations, %v without the tracer", name, with, without)
 		}
 	}
+	batches := task(t, newTracing(t, otel.Config{Records: otel.NoRecords}), fine)
+	if r := raw("traceparent", sampled); allocs(batches, r) > allocs(plain, r) {
+		t.Errorf("no records: %v allocations, %v without the tracer", allocs(batches, r), allocs(plain, r))
+	}
 	if r := raw("traceparent", sampled); allocs(traced, r) <= allocs(plain, r) || len(tr.exporter.GetSpans()) == 0 {
 		t.Error("a sampled record is not traced, or this test does not see allocations")
 	}
