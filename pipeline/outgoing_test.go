@@ -274,7 +274,9 @@ func TestInterceptHasTheContext(t *testing.T) {
 	type key struct{}
 	var seen []any
 	mark := pipeline.Use(func(next pipeline.Handler) pipeline.Handler {
-		return func(ctx context.Context, r *pipeline.Raw) error { return next(context.WithValue(ctx, key{}, "mark"), r) }
+		return func(ctx context.Context, r *pipeline.Raw) error {
+			return next(context.WithValue(ctx, key{}, "mark"), r)
+		}
 	})
 	p := build(failing(errOops), pipeline.DeadLetter("dlq"), mark)
 	task := compileTask(t, p, pipeline.TaskConfig{Intercept: func(o *pipeline.Outgoing) { seen = append(seen, o.Context().Value(key{})) }})
