@@ -62,6 +62,13 @@ func TestNoRecords(t *testing.T) {
 	if txn := tr.one(t, "transaction"); len(tr.named("send out")) != 0 || len(txn.Links) != 1 || txn.Links[0].SpanContext.SpanID().String() != "00f067aa0ba902b7" {
 		t.Errorf("links %v, spans %q", txn.Links, tr.names())
 	}
+	h := raw("traceparent", sampled).Headers
+	for range 128 {
+		i.OnAcknowledgementHeaders(kafka.Result{Topic: "out"}, h, nil)
+	}
+	if n := testing.AllocsPerRun(100, func() { i.OnAcknowledgementHeaders(kafka.Result{Topic: "out"}, h, nil) }); n != 0 {
+		t.Errorf("%v allocations for an outcome beyond the links", n)
+	}
 }
 
 // A send that fails says so; a transaction has at most 128 links.

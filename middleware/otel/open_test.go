@@ -15,7 +15,7 @@ import (
 // memory than their bound says.
 func TestOpenSendsTakeNoMoreThanTheirBytes(t *testing.T) {
 	t.Setenv("OTEL_GO_X_OBSERVABILITY", "true") // the SDK then keeps the context that a span began with
-	const limit = 8 << 20
+	const limit = 2 << 20
 	list := func(n int, member string) string {
 		var members []string
 		for i := range n {
