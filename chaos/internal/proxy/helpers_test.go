@@ -113,9 +113,11 @@ func (b *bench) around(opts ...kgo.Opt) *kgo.Client {
 	}))...)
 }
 
-// fast has a client retry sooner than it does of itself.
+// fast has a client retry sooner than it does of itself, and also when a connection
+// ends during its first request, which it otherwise takes for a sign of TLS.
 var fast = slices.Clip([]kgo.Opt{
 	kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.MetadataMinAge(10 * time.Millisecond),
+	kgo.AlwaysRetryEOF(),
 })
 
 // create asks a broker to create a topic, once.

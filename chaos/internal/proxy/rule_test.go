@@ -26,6 +26,7 @@ func TestDropIsNotApplied(t *testing.T) {
 		t.Error("the cluster has got the request")
 	}
 	must(t, create(within(t), cl, "t"))
+	must(t, rule.Wait(within(t), 1))
 	if !b.exists("t") || rule.Hits() != 1 {
 		t.Errorf("exists %v, hits %d", b.exists("t"), rule.Hits())
 	}
@@ -134,14 +135,16 @@ func TestSkipAndCount(t *testing.T) {
 			if got := strikes(p, 6); !slices.Equal(got, c.want) {
 				t.Errorf("struck %v, want %v", got, c.want)
 			}
-			hits := int64(0)
+			checktest.Await(t, "all hits to be counted", patience, func() bool {
+				hits := int64(0)
+				for _, r := range rules {
+					hits += r.Hits()
+				}
+				return hits == int64(len(c.want))
+			})
 			for _, r := range rules {
-				hits += r.Hits()
 				r.Remove()
 				r.Remove()
-			}
-			if hits != int64(len(c.want)) {
-				t.Errorf("%d hits, want %d", hits, len(c.want))
 			}
 			if got := strikes(p, 2); got != nil {
 				t.Errorf("struck %v although the rule is removed", got)

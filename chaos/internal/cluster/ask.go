@@ -1,0 +1,160 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// askTimeout bounds one question to one broker, which may have been stopped just now.
+const askTimeout = 5 * time.Second
+
+// Of FindCoordinator.
+const (
+	ofGroup       = 0
+	ofTransaction = 1
+)
+
+// dial makes a client that knows one broker and follows no metadata. It connects when
+// it is asked something.
+func dial(addr string) (*kgo.Client, error) {
+	return kgo.NewClient(kgo.SeedBrokers(addr), kgo.ClientID("leat-chaos"), kgo.DialTimeout(askTimeout), kgo.DisableClientMetrics())
+}
+
+// ask puts a question to this broker, once.
+func (b *broker) ask(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return b.direct.SeedBrokers()[0].Request(ctx, req)
+}
+
+// metadata is the broker's view of all topics, or of some.
+func (b *broker) metadata(ctx context.Context, topics ...string) (*kmsg.MetadataResponse, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, t := range topics {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = &t
+		req.Topics = append(req.Topics, rt)
+	}
+	resp, err := b.ask(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*kmsg.MetadataResponse), nil
+}
+
+// any asks the brokers that run one after the other until one has an answer.
+func (c *Cluster) any(ctx context.Context, question func(*broker) error) error {
+	return c.until(ctx, func() error {
+		err := errors.New("no broker runs")
+		for _, b := range c.nodes {
+			up, gone := b.up()
+			if gone != nil {
+				return gone
+			}
+			if !up {
+				continue
+			}
+			if err = question(b); err == nil {
+				return nil
+			}
+			err = fmt.Errorf("broker %d: %w", b.id, err)
+		}
+		return err
+	})
+}
+
+// CreateTopics creates topics of three replicas and returns when all brokers that run
+// know their leaders.
+func (c *Cluster) CreateTopics(ctx context.Context, partitions int32, topics ...string) error {
+	for _, topic := range topics {
+		tries := 0
+		err := c.any(ctx, func(b *broker) error {
+			tries++
+			err := b.create(ctx, topic, partitions)
+			if errors.Is(err, kerr.TopicAlreadyExists) && tries > 1 {
+				return nil // an earlier try did it, and its answer was lost
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("create topic %s: %w", topic, err)
+		}
+	}
+	return c.Ready(ctx)
+}
+
+func (b *broker) create(ctx context.Context, topic string, partitions int32) error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = int32(askTimeout.Milliseconds())
+	rt := kmsg.NewCreateTopicsRequestTopic()
+	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = topic, partitions, NumBrokers
+	req.Topics = append(req.Topics, rt)
+	resp, err := b.ask(ctx, req)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.(*kmsg.CreateTopicsResponse).Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Leader is the node that leads a partition, as a broker that runs sees it. For some
+// seconds after its end that may be one that is gone: until its session has expired. It
+// waits as long as there is none.
+func (c *Cluster) Leader(ctx context.Context, topic string, partition int32) (node int32, err error) {
+	err = c.any(ctx, func(b *broker) error {
+		m, err := b.metadata(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for _, t := range m.Topics {
+			for _, p := range t.Partitions {
+				if p.Partition == partition && p.Leader > 0 {
+					node = p.Leader
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("%s[%d] has no leader", topic, partition)
+	})
+	return node, err
+}
+
+// TxnCoordinator is the node that coordinates a transactional.id. It waits as long as
+// there is none; as with Leader it may be one that is gone.
+func (c *Cluster) TxnCoordinator(ctx context.Context, transactionalID string) (int32, error) {
+	return c.coordinator(ctx, ofTransaction, transactionalID)
+}
+
+// GroupCoordinator is the same for a consumer group.
+func (c *Cluster) GroupCoordinator(ctx context.Context, group string) (int32, error) {
+	return c.coordinator(ctx, ofGroup, group)
+}
+
+func (c *Cluster) coordinator(ctx context.Context, kind int8, key string) (node int32, err error) {
+	err = c.any(ctx, func(b *broker) error {
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.CoordinatorType, req.CoordinatorKey, req.CoordinatorKeys = kind, key, []string{key}
+		resp, err := b.ask(ctx, req)
+		if err != nil {
+			return err
+		}
+		for _, found := range resp.(*kmsg.FindCoordinatorResponse).Coordinators {
+			node, err = found.NodeID, kerr.ErrorForCode(found.ErrorCode)
+			return err
+		}
+		return errors.New("no answer about the coordinator")
+	})
+	return node, err
+}

@@ -1,0 +1,114 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// endTimeout bounds the wait for a process that was killed.
+const endTimeout = 30 * time.Second
+
+// process is a child. The goroutine that starts it owns it and waits for it.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{} // closed: it has ended, and err is valid
+	err    error
+}
+
+// start starts a child that does not survive this process, where the system can see
+// to that, and that does not get a Ctrl-C meant for it.
+func start(cmd *exec.Cmd) (*process, error) {
+	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr.Setpgid = true
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// Linux kills a child with the thread that started it: so that must live as long.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := cmd.Start(); err != nil {
+			started <- err
+			return
+		}
+		started <- nil
+		p.err = cmd.Wait()
+		close(p.exited)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// run runs a child to its end and returns an error with what it wrote, unless it
+// succeeds.
+func run(ctx context.Context, cmd *exec.Cmd, log string) error {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	p, err := start(cmd)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), p.kill())
+	}
+	if p.err != nil {
+		return fmt.Errorf("%w; it wrote:\n%s", p.err, tail(log))
+	}
+	return nil
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process with SIGKILL, unless it has ended, and waits for that.
+func (p *process) kill() error {
+	if err := p.signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	return p.wait(ctx)
+}
+
+func (p *process) signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// wait returns when the process has ended, however it did.
+func (p *process) wait(ctx context.Context) error {
+	select {
+	case <-p.exited:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("process %d has not ended: %w", p.cmd.Process.Pid, ctx.Err())
+	}
+}
+
+// tail is the end of a log, for errors.
+func tail(log string) string {
+	const most = 2 << 10
+	b, err := os.ReadFile(log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-most):])
+}

@@ -1,0 +1,9 @@
+//go:build unix && !linux
+
+package cluster
+
+import "syscall"
+
+// attributes has nothing that ties a child to its parent: one that is killed leaves
+// its children.
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }

@@ -1,0 +1,156 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leat-stream/leat/internal/checktest"
+)
+
+// patience bounds every wait of these tests.
+const patience = 30 * time.Second
+
+// TestMain lets the test's own program stand in for a harness that starts a child, and
+// for the child.
+func TestMain(m *testing.M) {
+	switch os.Getenv("LEAT_TEST_ROLE") {
+	case "harness":
+		p, err := start(stand("child"))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		// Threads that end must not take the child along: end some.
+		for range 20 {
+			done := make(chan struct{})
+			go func() { runtime.LockOSThread(); close(done) }()
+			<-done
+		}
+		fmt.Println(p.cmd.Process.Pid)
+		<-p.exited
+		os.Exit(1)
+	case "child":
+		time.Sleep(time.Hour) // until it is killed
+	}
+	os.Exit(m.Run())
+}
+
+// stand is this program in another role.
+func stand(role string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "LEAT_TEST_ROLE="+role)
+	return cmd
+}
+
+// exists tells whether there is a process; one that nobody has waited for is none.
+func exists(pid int) bool {
+	out, _ := exec.Command("ps", "-p", strconv.Itoa(pid), "-o", "stat=").Output()
+	state := strings.TrimSpace(string(out))
+	return state != "" && !strings.HasPrefix(state, "Z")
+}
+
+func TestProcess(t *testing.T) {
+	p, err := start(stand("child"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.running() {
+		t.Error("does not run")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := p.wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("wait returned %v", err)
+	}
+	for range 2 { // the second time it is gone
+		if err := p.kill(); err != nil {
+			t.Error(err)
+		}
+	}
+	if p.running() || exists(p.cmd.Process.Pid) {
+		t.Error("still runs")
+	}
+}
+
+// A stopped process is killed, too.
+func TestKillStopped(t *testing.T) {
+	p, err := start(stand("child"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		t.Error(err)
+	}
+	if err := p.kill(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	if _, err := start(exec.Command(filepath.Join(t.TempDir(), "none"))); err == nil {
+		t.Error("started what is not there")
+	}
+}
+
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	if err := run(t.Context(), exec.Command("true"), filepath.Join(dir, "log")); err != nil {
+		t.Error(err)
+	}
+	err := run(t.Context(), exec.Command("sh", "-c", "echo reason >&2; exit 3"), filepath.Join(dir, "log"))
+	if err == nil || !strings.Contains(err.Error(), "reason") {
+		t.Errorf("%v does not say what was written", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if err := run(ctx, stand("child"), filepath.Join(dir, "log")); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want the context's", err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Setenv("PATH", "")
+	err := (&Config{Port: 65530}).Validate()
+	for _, want := range []string{"Libs", "Port", "Java"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not mention %s", err, want)
+		}
+	}
+	if _, err := Start(t.Context(), Config{}); err == nil {
+		t.Error("started without jars")
+	}
+}
+
+func TestProperties(t *testing.T) {
+	c := Config{Port: 24000, Properties: map[string]string{"min.insync.replicas": "1", "log.retention.ms": "1"}}
+	got := c.properties(2, "/data")
+	for _, want := range []string{
+		"node.id=2\n",
+		"advertised.listeners=CLIENT://127.0.0.1:24005,DIRECT://127.0.0.1:24007,INTERNAL://127.0.0.1:24008\n",
+		"listeners=CLIENT://127.0.0.1:24006,DIRECT://127.0.0.1:24007,INTERNAL://127.0.0.1:24008,CONTROLLER://127.0.0.1:24009\n",
+		"controller.quorum.voters=1@127.0.0.1:24004,2@127.0.0.1:24009,3@127.0.0.1:24014\n",
+		"\nmin.insync.replicas=1\n",
+		"log.retention.ms=1\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("without %q:\n%s", want, got)
+		}
+	}
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	checktest.Await(t, what, patience, done)
+}
