@@ -9,6 +9,7 @@
 #                        up): one of them may be taken just then.
 #   LEAT_KAFKA_HEAP      Java heap of one broker (default 768m, with three brokers 512m)
 #   LEAT_REGISTRY_PORT   port of the registry (default 18081); its management port is the next one
+#   LEAT_CHAOS_PORT      first of the 15 ports of the fault suite's own cluster (default 24000)
 #   LEAT_START_TIMEOUT   seconds a server may take until it answers (default 90)
 
 readonly kafka_version=4.3.1

@@ -6,12 +6,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -306,7 +308,7 @@ func lateEndTxn(t *testing.T, c *Cluster) {
 	write("never committed by its client")
 	answers, err := hold.Release(ctx)
 	must(t, err)
-	t.Logf("the broker answers the late EndTxn with code %d", answers[0].(*kmsg.EndTxnResponse).ErrorCode)
+	must(t, kerr.ErrorForCode(answers[0].(*kmsg.EndTxnResponse).ErrorCode))
 	reader := client(t, c.Direct(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"late": {0: kgo.NewOffset().AtStart()}}))
 	var got []string
@@ -315,5 +317,7 @@ func lateEndTxn(t *testing.T, c *Cluster) {
 		must(t, fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) { got = append(got, string(r.Value)) })
 	}
-	t.Logf("read as committed: %q", got)
+	if want := []string{"committed", "never committed by its client"}; !slices.Equal(got, want) {
+		t.Errorf("read as committed %q, want %q", got, want)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,11 +33,16 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		// Threads that end must not take the child along: end some.
-		for range 20 {
-			done := make(chan struct{})
-			go func() { runtime.LockOSThread(); close(done) }()
-			<-done
+		// Threads that end must not take the child along: end those that are idle, and more.
+		var ending sync.WaitGroup
+		for range 200 {
+			ending.Go(runtime.LockOSThread)
+		}
+		ending.Wait()
+		select {
+		case <-p.exited:
+			os.Exit(1)
+		case <-time.After(100 * time.Millisecond): // by then it would be noticed
 		}
 		fmt.Println(p.cmd.Process.Pid)
 		<-p.exited

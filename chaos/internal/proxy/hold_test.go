@@ -68,6 +68,7 @@ func TestHoldKeepsOrder(t *testing.T) {
 	other.wantAnswers(7)
 	e.awaitArrived(t, 1, 7)
 	c.send(4)
+	checktest.Await(t, "what follows to be read", patience, func() bool { return p.held.Load() >= 2*int64(len(heartbeat(0))) })
 	_, err := hold.Release(within(t))
 	must(t, err)
 	c.wantAnswers(2, 3, 4)

@@ -55,6 +55,67 @@ func TestBlackholeSwallowsAnswers(t *testing.T) {
 	c.wantCut()
 }
 
+// What latency has under way when the black hole opens is swallowed, too.
+func TestBlackholeSwallowsWhatIsDelayed(t *testing.T) {
+	e, p := newEcho(t, Config{})
+	slow := p.Latency(100 * time.Millisecond)
+	c := dial(t, p)
+	c.send(1)
+	must(t, slow.Wait(within(t), 1))
+	hole := p.Blackhole()
+	must(t, hole.Wait(within(t), 1))
+	hole.Remove()
+	c.wantCut()
+	if got := e.arrived(); len(got) > 0 {
+		t.Errorf("arrived %v", got)
+	}
+}
+
+// An answer that is swallowed is not one that CutAfterApplied has waited for.
+func TestCutAfterAppliedInABlackhole(t *testing.T) {
+	e, p := newEcho(t, Config{})
+	e.setMute(true)
+	rule := p.CutAfterApplied(Match{Count: 1})
+	c := dial(t, p)
+	c.send(1)
+	e.awaitArrived(t, 1)
+	hole := p.Blackhole()
+	e.setMute(false)
+	must(t, hole.Wait(within(t), 1))
+	hole.Remove()
+	c.wantCut()
+	if rule.Hits() != 0 {
+		t.Errorf("%d hits", rule.Hits())
+	}
+	c = dial(t, p)
+	c.send(2)
+	c.wantCut()
+	must(t, rule.Wait(within(t), 1))
+}
+
+// Between the end of the black hole and its cut a connection that lost bytes passes none:
+// they would be taken for others.
+func TestConnectionThatLostBytesPassesNone(t *testing.T) {
+	_, p := newEcho(t, Config{})
+	c := dial(t, p)
+	c.send(1)
+	c.wantAnswers(1)
+	hole := p.Blackhole()
+	inner := p.open(nil)[0]
+	if !inner.swallows() {
+		t.Error("the black hole swallows nothing")
+	}
+	p.mu.Lock()
+	p.networks = nil
+	p.apply()
+	p.mu.Unlock()
+	if !inner.swallows() {
+		t.Error("bytes would pass")
+	}
+	hole.Remove()
+	c.wantCut()
+}
+
 // Healing one of two black holes leaves the other.
 func TestBlackholesOverlap(t *testing.T) {
 	_, p := newEcho(t, Config{})

@@ -153,6 +153,19 @@ func TestSkipAndCount(t *testing.T) {
 	}
 }
 
+// A connection that has come upon a rule just before it was removed is not struck.
+func TestRemovedRuleTakesNothing(t *testing.T) {
+	_, p := newEcho(t, Config{})
+	rule := p.Drop(Match{})
+	if !rule.take() {
+		t.Error("the rule takes nothing")
+	}
+	rule.Remove()
+	if rule.take() {
+		t.Error("the rule takes a request although it is removed")
+	}
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
 	_, p := newEcho(t, Config{})
 	rule := p.Drop(Match{})
