@@ -28,6 +28,7 @@ const patience = 30 * time.Second
 func TestMain(m *testing.M) {
 	switch os.Getenv("LEAT_TEST_ROLE") {
 	case "harness":
+		runtime.LockOSThread() // the main thread never ends: the child shall have another
 		p, err := start(stand("child"))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
