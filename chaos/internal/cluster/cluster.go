@@ -50,7 +50,7 @@ func Start(ctx context.Context, conf Config) (*Cluster, error) {
 		conf.Port = defaultPort
 	}
 	if err := conf.Validate(); err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, err
 	}
 	c := &Cluster{conf: conf, log: conf.Logger}
 	if c.log == nil {
@@ -59,7 +59,7 @@ func Start(ctx context.Context, conf Config) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := c.start(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("cluster: %w", err), c.Close())
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }

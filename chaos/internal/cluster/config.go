@@ -47,13 +47,13 @@ type Config struct {
 func (c *Config) Validate() error {
 	var errs []error
 	if _, err := os.Stat(c.Libs); c.Libs == "" || err != nil {
-		errs = append(errs, fmt.Errorf("Libs is %q, which is not the directory of Kafka's jars: scripts/kafka-libs prints it", c.Libs))
+		errs = append(errs, fmt.Errorf("cluster: Libs is %q, which is not the directory of Kafka's jars: scripts/kafka-libs prints it", c.Libs))
 	}
 	if c.Port < 0 || c.Port > 65535-ports*NumBrokers {
-		errs = append(errs, fmt.Errorf("Port is %d, not that of %d ports", c.Port, ports*NumBrokers))
+		errs = append(errs, fmt.Errorf("cluster: Port is %d, not that of %d ports", c.Port, ports*NumBrokers))
 	}
 	if _, err := exec.LookPath("java"); err != nil {
-		errs = append(errs, fmt.Errorf("brokers need Java 17: %w", err))
+		errs = append(errs, fmt.Errorf("cluster: brokers need Java 17: %w", err))
 	}
 	return errors.Join(errs...)
 }

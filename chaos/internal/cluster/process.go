@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -103,12 +104,24 @@ func (p *process) wait(ctx context.Context) error {
 	}
 }
 
-// tail is the end of a log, for errors.
+// tail is what a log says about a failure: its first errors, or else its end.
 func tail(log string) string {
-	const most = 2 << 10
+	const most, lines, width = 2 << 10, 8, 300
 	b, err := os.ReadFile(log)
 	if err != nil {
 		return err.Error()
+	}
+	var errs []string
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, " ERROR ") || strings.Contains(line, "Exception: ") {
+			errs = append(errs, strings.TrimSpace(line[:min(len(line), width)]))
+		}
+		if len(errs) == lines {
+			break
+		}
+	}
+	if len(errs) > 0 {
+		return strings.Join(errs, "\n")
 	}
 	return string(b[max(0, len(b)-most):])
 }

@@ -127,6 +127,25 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestTail(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	for text, want := range map[string]string{
+		"a\n[main] ERROR kafka.Kafka - x\njava.net.BindException: taken\n\tat y\nb\n": "[main] ERROR kafka.Kafka - x\njava.net.BindException: taken",
+		"a\nb\n":                   "a\nb\n",
+		strings.Repeat("x", 5<<10): strings.Repeat("x", 2<<10),
+	} {
+		if err := os.WriteFile(log, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := tail(log); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := tail(log + "x"); got == "" {
+		t.Error("says nothing about a log that is not there")
+	}
+}
+
 func TestValidate(t *testing.T) {
 	t.Setenv("PATH", "")
 	err := (&Config{Port: 65530}).Validate()

@@ -87,7 +87,7 @@ func living(m *kmsg.MetadataResponse) (all []int32) {
 // Ready returns when the brokers that run and do not stand still are whole: each of
 // them answers and knows exactly them to be alive, and every partition has a leader and
 // all its replicas on them in sync. It returns an error with what was missing when ctx ends
-// first, and with the end of its log when a broker has ended of itself.
+// first, and with what its log says when a broker has ended of itself.
 func (c *Cluster) Ready(ctx context.Context) error {
 	return c.until(ctx, func() error { return c.whole(ctx) })
 }

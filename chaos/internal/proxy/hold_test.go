@@ -139,8 +139,12 @@ func TestHoldIsBounded(t *testing.T) {
 			e, p := newEcho(t, Config{MaxHeld: int64(limit)})
 			c := dial(t, p)
 			hold := p.Hold(Match{})
-			for id := range int32(1 + followers) {
-				if _, err := c.Write(heartbeat(id)); err != nil {
+			c.send(1)
+			if followers > 0 {
+				must(t, hold.Wait(within(t), 1)) // or they are read together with the first one
+			}
+			for range followers {
+				if _, err := c.Write(heartbeat(2)); err != nil {
 					break // cut already
 				}
 			}

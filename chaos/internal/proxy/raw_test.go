@@ -21,6 +21,7 @@ type echo struct {
 	work sync.WaitGroup
 
 	mu    sync.Mutex
+	hung  bool    // has hung up
 	mute  bool    // answers wait
 	got   []int32 // correlation ids, in order of arrival
 	most  int     // the most that were unanswered at a time on a connection
@@ -56,6 +57,9 @@ func (e *echo) serve() {
 		}
 		e.mu.Lock()
 		e.conns = append(e.conns, c)
+		if e.hung {
+			_ = c.Close()
+		}
 		e.mu.Unlock()
 		e.work.Go(func() { e.answer(c) })
 	}
@@ -120,6 +124,7 @@ func (e *echo) hangUp() {
 	_ = e.Close()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.hung = true
 	for _, c := range e.conns {
 		_ = c.Close()
 	}
