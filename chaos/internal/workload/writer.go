@@ -1,0 +1,78 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Writer writes a workload's input: idempotent, acknowledged by all replicas, each
+// input tried again until it is written or the context ends.
+type Writer struct {
+	Brokers []string
+	Topic   string
+	Generator
+	// Rate is in inputs per second; 0 is as many as go.
+	Rate float64
+
+	written atomic.Int64
+}
+
+// Written is the number of inputs that are acknowledged. It may be called at any time.
+func (w *Writer) Written() int64 { return w.written.Load() }
+
+// Write writes the inputs from..to-1 and returns when all are acknowledged, or with
+// the first error.
+func (w *Writer) Write(ctx context.Context, from, to uint64) error {
+	if err := w.Validate(); err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(w.Brokers...), kgo.ClientID("chaos-writer"), kgo.DefaultProduceTopic(w.Topic),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.MaxBufferedBytes(32<<20), kgo.UnknownTopicRetries(-1),
+	)
+	if err != nil {
+		return fmt.Errorf("writer: %w", err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := func(_ *kgo.Record, err error) {
+		if err != nil {
+			cancel(err) // the first one is kept
+			return
+		}
+		w.written.Add(1)
+	}
+	began := time.Now()
+	for n := from; n < to && ctx.Err() == nil; n++ {
+		w.pace(ctx, began, n-from)
+		in := w.Input(n)
+		client.Produce(ctx, &kgo.Record{Partition: in.Partition, Key: in.Key, Value: in.Value}, done)
+	}
+	flushed := client.Flush(ctx)
+	if err := errors.Join(context.Cause(ctx), flushed); err != nil {
+		return fmt.Errorf("write to %s: %w", w.Topic, err)
+	}
+	return nil
+}
+
+// pace waits until input number n is due, or ctx ends.
+func (w *Writer) pace(ctx context.Context, began time.Time, n uint64) {
+	if w.Rate <= 0 {
+		return
+	}
+	wait := time.Until(began.Add(time.Duration(float64(n) / w.Rate * float64(time.Second))))
+	if wait < time.Millisecond { // timers are not finer
+		return
+	}
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+	}
+}
