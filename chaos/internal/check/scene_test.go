@@ -1,0 +1,144 @@
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/leat-stream/leat/chaos/internal/history"
+	"github.com/leat-stream/leat/chaos/internal/workload"
+)
+
+// scene is the evidence of a small run in which nothing went wrong: plants change it.
+type scene struct {
+	t *testing.T
+	Evidence
+}
+
+const (
+	scenePartitions = 3
+	sceneInputs     = 300
+	sceneOutputs    = 2 // partitions of each output
+	sceneUnit       = 10
+)
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	g := workload.Usual(7, scenePartitions)
+	g.Keys, g.Large, g.Swells, g.Poison = 30, 0, 0.01, 0.02
+	units := history.NewUnits()
+	s := &scene{t: t, Evidence: Evidence{
+		Expectation: NewExpectation(),
+		History: &history.History{
+			Reread: &history.Log{Name: "reread", Units: units},
+			Live:   []*history.Log{{Name: "live", Units: units}},
+		},
+		Faults:   []Fault{{Name: "a kill", Began: noon.Add(10 * time.Second), Healed: noon.Add(11 * time.Second)}},
+		Bounds:   Bounds{Goroutines: 100, Heap: 1 << 20, RSS: 2 << 20},
+		Counters: []Counter{{Name: "kills", Got: 1, Least: 1}},
+	}}
+	for topic := range s.Reread.Records {
+		s.Reread.Records[topic] = make([][]history.Record, sceneOutputs)
+	}
+	var offsets [scenePartitions]int64
+	var manifests [scenePartitions]workload.Manifest
+	for n := range uint64(sceneInputs) {
+		in := g.Input(n)
+		p, offset := in.Partition, offsets[in.Partition]
+		offsets[p]++
+		s.Expectation.Add(p, offset, in.Key, in.Value)
+		m := &manifests[p]
+		if m.Unit == "" {
+			*m = workload.Manifest{Unit: fmt.Sprintf("w-%d-%d", p, offset), Partition: p, First: offset}
+		}
+		m.Last = offset
+		workload.Model(in.Value, func(out workload.Expected) { s.write(m, offset, in.Key, out) })
+		if offset%sceneUnit == sceneUnit-1 {
+			s.commit(m, offsets[:])
+		}
+	}
+	for p := range manifests {
+		if manifests[p].Unit != "" {
+			s.commit(&manifests[p], offsets[:])
+		}
+	}
+	s.sample(noon.Add(time.Hour), offsets[:])
+	for topic := range s.Reread.Records {
+		for _, records := range s.Reread.Records[topic] {
+			s.Live[0].Records[topic] = append(s.Live[0].Records[topic], slices.Clone(records))
+		}
+	}
+	w := &history.Worker{Name: "w"}
+	s.Workers = append(s.Workers, w)
+	s.says(workload.Status{At: noon, Incarnation: "1", Goroutines: 50, Heap: 1 << 19, RSS: 1 << 20, Commits: 9, Aborted: []string{"w-never-seen"}})
+	return s
+}
+
+// write appends an output to the log.
+func (s *scene) write(m *workload.Manifest, source int64, key []byte, out workload.Expected) {
+	r := history.Record{Source: source, Key: history.Hash(key), Value: history.Hash(out.Value), Partition: m.Partition, Index: int32(out.Index)}
+	switch out.Topic {
+	case workload.Left:
+		m.Left++
+	case workload.Right:
+		m.Right++
+	}
+	if out.Topic != workload.DeadLetters {
+		r.Unit = s.Reread.Units.ID([]byte(m.Unit))
+	}
+	s.put(out.Topic, int(r.Key%sceneOutputs), r)
+}
+
+func (s *scene) put(topic, partition int, r history.Record) {
+	records := &s.Reread.Records[topic][partition]
+	r.Offset = int64(len(*records))
+	*records = append(*records, r)
+}
+
+// commit ends a unit, and takes a sample.
+func (s *scene) commit(m *workload.Manifest, offsets []int64) {
+	s.Reread.Manifests = append(s.Reread.Manifests, *m)
+	s.put(workload.Manifests, 0, history.Record{Source: m.First, Partition: m.Partition, Unit: s.Reread.Units.ID([]byte(m.Unit))})
+	*m = workload.Manifest{}
+	committed := make([]int64, scenePartitions)
+	if len(s.Samples) > 0 {
+		copy(committed, s.Samples[len(s.Samples)-1].Committed)
+	}
+	for p := range committed {
+		committed[p] = max(committed[p], offsets[p]/sceneUnit*sceneUnit)
+	}
+	s.sample(noon.Add(time.Duration(len(s.Samples))*time.Second), committed)
+}
+
+func (s *scene) sample(at time.Time, committed []int64) {
+	sample := history.Sample{At: at, Committed: slices.Clone(committed), Looked: true}
+	for range committed {
+		sample.Input = append(sample.Input, 1000)
+	}
+	for topic := range s.Reread.Records {
+		for _, records := range s.Reread.Records[topic] {
+			sample.High[topic] = append(sample.High[topic], int64(len(records)))
+		}
+	}
+	s.Samples = append(s.Samples, sample)
+}
+
+func (s *scene) says(status workload.Status) {
+	line, err := json.Marshal(status)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := s.Workers[0].Write(append(line, '\n')); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// both changes what was seen live as well as what is read again.
+func (s *scene) both(change func(*history.Log)) {
+	change(s.Reread)
+	change(s.Live[0])
+}
