@@ -67,6 +67,7 @@ func (w *Worker) abortLocked(op string, cause error) {
 		}
 	}
 	w.ended(Aborted, reasonOf(op, cause))
+	w.spoilt.Store(nil)
 	w.streak++
 	w.epoch++
 	for _, c := range w.claims {
@@ -98,6 +99,7 @@ func (w *Worker) endSession(why, reason string) {
 	}
 	w.over = true
 	close(w.sessionOver)
+	w.spoilt.Store(nil)
 	w.cfg.stats.phase.CompareAndSwap(int32(PhaseRunning), int32(PhaseJoining))
 	if w.inTxn || w.pendingSince.Load() != 0 {
 		w.ended(OutcomeUnknown, reason)

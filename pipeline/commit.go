@@ -15,6 +15,7 @@ func (w *Worker) take(c *Claim) error {
 	if len(outs) > 0 {
 		if err := w.sink.Send(w.hard, outs); err != nil {
 			epoch := w.epoch
+			w.spoilt.CompareAndSwap(nil, &err)
 			w.mu.RUnlock()
 			w.failed("send", err, epoch)
 			return errReplay
@@ -154,6 +155,10 @@ func (w *Worker) wakeStateful() {
 // partition, so this is where one that was revoked is kept out.
 func (w *Worker) commitLocked() {
 	if w.over {
+		return
+	}
+	if err := w.spoilt.Load(); err != nil { // whose claim waits for the lock to say so
+		w.failedLocked("send", *err)
 		return
 	}
 	var offsets []Offset

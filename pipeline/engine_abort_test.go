@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -154,5 +155,45 @@ func TestOneAbortForOneTransaction(t *testing.T) {
 		}
 		stop(t, w)
 		expectTexts(t, c, "out", append(numbered("v", partitions), "opens")...)
+	})
+}
+
+// What was sent by a Send that then failed must not be committed: its position is not.
+// A commit may come between the failure and the abort.
+func TestNothingIsCommittedAfterAFailedSend(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const interval = 100 * time.Millisecond
+		p, c := engine(3, asIs)
+		c.OnStep(func(_ context.Context, e pipelinetest.Event) error {
+			if e.Step != pipelinetest.StepSend || e.When != pipelinetest.After {
+				return nil
+			}
+			switch e.N {
+			case 2:
+				time.Sleep(interval) // fake time
+				return &pipeline.SinkError{Op: "send", Verdict: pipeline.Abortable, Err: errOops}
+			case 3:
+				time.Sleep(interval * 6 / 5)
+			}
+			return nil
+		})
+		w := c.Start(t.Context(), p, every(interval, 0, 0))
+		feed(c, 0, "opens") // the transaction
+		settle(interval / 10)
+		feed(c, 0, numbered("a", 5)...)
+		feed(c, 1, numbered("b", 5)...)
+		// Two are being sent. The commit falls due and waits for them, then one fails and
+		// waits to abort, and a third claim waits to hand over. Once the second is done,
+		// the scheduler mostly has the commit go on before the abort.
+		settle(interval * 11 / 10)
+		feed(c, 2, "c")
+		settle(10 * time.Second)
+		if n := w.Stats().Aborts; n != 1 {
+			t.Errorf("%d aborts, want 1", n)
+		}
+		stop(t, w)
+		expectTexts(t, c, "out", slices.Concat([]string{"opens", "c"}, numbered("a", 5), numbered("b", 5))...)
+		expectPosition(t, c, 0, 6)
+		expectPosition(t, c, 1, 5)
 	})
 }

@@ -32,11 +32,15 @@ type Worker struct {
 	stopCause context.CancelCauseFunc
 	hard      context.Context // ends when its time to stop is over
 
-	tick      atomic.Uint64 // commit intervals so far
-	kick      chan struct{} // a commit is due before its time
-	records   atomic.Int64  // handed to the open transaction
-	bytes     atomic.Int64
-	rejects   atomic.Pointer[map[Origin]Rejection]
+	tick    atomic.Uint64 // commit intervals so far
+	kick    chan struct{} // a commit is due before its time
+	records atomic.Int64  // handed to the open transaction
+	bytes   atomic.Int64
+	rejects atomic.Pointer[map[Origin]Rejection]
+	// spoilt is the first error of a Send in the open transaction, some of whose
+	// outputs may have been sent: nothing of it is committed, since their position is
+	// not in it.
+	spoilt    atomic.Pointer[error]
 	batches   sync.Pool
 	failure   atomic.Pointer[error]
 	maxRecord int
