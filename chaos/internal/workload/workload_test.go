@@ -1,0 +1,134 @@
+package workload
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestModel(t *testing.T) {
+	value := func(kind Kind, number uint64, filler string) []byte {
+		return append(binary.BigEndian.AppendUint64([]byte{byte(kind)}, number), filler...)
+	}
+	made := func(index byte, number uint64, filler ...byte) []byte {
+		return append(binary.BigEndian.AppendUint64([]byte{index}, number), filler...)
+	}
+	for name, c := range map[string]struct {
+		value []byte
+		want  []Expected
+	}{
+		"null":       {nil, []Expected{{Topic: Left}}},
+		"dropped":    {value(Dropped, 1, "x"), nil},
+		"one, left":  {value(Regular, 6, "A"), []Expected{{Topic: Left, Value: made(0, 6, 'A'^37)}}},
+		"one, right": {value(Regular, 3, "A"), []Expected{{Topic: Right, Value: made(0, 3, 'A'^37)}}},
+		"three": {value(Regular, 2, "AB"), []Expected{
+			{Topic: Left, Value: made(0, 2, 'A'^37, 'B'^37)},
+			{Topic: Right, Index: 1, Value: made(1, 2, 'A'^74, 'B'^74)},
+			{Topic: Left, Index: 2, Value: made(2, 2, 'A'^111, 'B'^111)},
+		}},
+		"no filler":  {value(Regular, 0, ""), []Expected{{Topic: Left, Value: made(0, 0)}}},
+		"poison":     {value(Poison, 2, "A"), []Expected{{Topic: DeadLetters, Value: value(Poison, 2, "A")}}},
+		"other kind": {value('z', 2, "A"), []Expected{{Topic: DeadLetters, Value: value('z', 2, "A")}}},
+		"too short":  {[]byte("r"), []Expected{{Topic: DeadLetters, Value: []byte("r")}}},
+		"empty":      {[]byte{}, []Expected{{Topic: DeadLetters, Value: []byte{}}}},
+		"swells":     {value(Swells, 2, "A"), []Expected{{Topic: DeadLetters, Value: value(Swells, 2, "A")}}},
+		"bursts":     {value(Bursts, 2, "A"), []Expected{{Topic: DeadLetters, Value: value(Bursts, 2, "A")}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := c.want
+			Model(c.value, func(got Expected) {
+				if len(want) == 0 {
+					t.Fatalf("%+v more than wanted", got)
+				}
+				if got.Topic != want[0].Topic || got.Index != want[0].Index || !bytes.Equal(got.Value, want[0].Value) || (got.Value == nil) != (want[0].Value == nil) {
+					t.Errorf("got %+v, want %+v", got, want[0])
+				}
+				want = want[1:]
+			})
+			if len(want) > 0 {
+				t.Errorf("%+v is missing", want)
+			}
+		})
+	}
+}
+
+func TestGeneratorIsAFunctionOfSeedAndNumber(t *testing.T) {
+	g, other := Usual(1, 9), Usual(2, 9)
+	same := 0
+	partitions := map[int32]int{}
+	for n := range uint64(3000) {
+		a, b := g.Input(n), g.Input(n)
+		if !bytes.Equal(a.Key, b.Key) || !bytes.Equal(a.Value, b.Value) || a.Partition != b.Partition {
+			t.Fatalf("input %d differs from itself", n)
+		}
+		if c := other.Input(n); bytes.Equal(a.Key, c.Key) && bytes.Equal(a.Value, c.Value) {
+			same++
+		}
+		partitions[a.Partition]++
+		if a.Value == nil {
+			continue
+		}
+		if size := len(a.Value) - Head; size < 50 || size > 2000 && size < 100_000 || size > 300_000 {
+			t.Errorf("input %d has a filler of %d bytes", n, size)
+		}
+		if number := binary.BigEndian.Uint64(a.Value[1:]); number != n {
+			t.Errorf("input %d says that it is %d", n, number)
+		}
+	}
+	if same > 3 {
+		t.Errorf("%d inputs are the same under another seed", same)
+	}
+	for p := range int32(9) {
+		if partitions[p] < 200 {
+			t.Errorf("partition %d gets %d of 3000", p, partitions[p])
+		}
+	}
+}
+
+func TestGeneratorKeepsItsShares(t *testing.T) {
+	g := Generator{Seed: 3, Partitions: 3, Keys: 10, Nulls: 0.1, Dropped: 0.2, Poison: 0.1, Swells: 0.1, Bursts: 0.1}
+	const n = 10_000
+	kinds := map[Kind]float64{}
+	for i := range uint64(n) {
+		kinds[KindOf(g.Input(i).Value)] += 1.0 / n
+	}
+	for kind, want := range map[Kind]float64{Null: 0.1, Dropped: 0.2, Poison: 0.1, Swells: 0.1, Bursts: 0.1, Regular: 0.4} {
+		if got := kinds[kind]; got < want-0.02 || got > want+0.02 {
+			t.Errorf("kind %q: %.3f, want %.1f", rune(kind), got, want)
+		}
+	}
+}
+
+func TestGeneratorReportsAllMistakes(t *testing.T) {
+	err := Generator{Nulls: -1, Dropped: 3}.Validate()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(joined.Unwrap()) != 3 {
+		t.Errorf("%v", err)
+	}
+	if err := Usual(1, 1).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWriterKeepsItsRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &Writer{Rate: 100}
+		began := time.Now()
+		for n := range uint64(201) {
+			w.pace(t.Context(), began, n)
+		}
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("200 inputs at 100/s took %v", took)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errors.New("over"))
+		w.pace(ctx, began, 1_000_000)
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("waited to %v after the end", took)
+		}
+	})
+}
