@@ -247,6 +247,16 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 	}
 }
 
+// TestReachIsTheLargestOffset also where the order is violated.
+func TestReachIsTheLargestOffset(t *testing.T) {
+	r := reachOf(at{}, []history.Record{{Offset: 5, Source: 9}, {Offset: 7, Source: 1}, {Offset: 8, Source: 9, Partition: 1}}, 0)
+	for source, want := range map[int64]int64{0: -1, 1: -1, 2: 7, 9: 7, 10: 7} {
+		if got := r.before(source); got != want {
+			t.Errorf("before %d: %d, want %d", source, got, want)
+		}
+	}
+}
+
 // TestWhatIsNoViolation has things in it that look like one.
 func TestWhatIsNoViolation(t *testing.T) {
 	for name, change := range map[string]func(*scene){
@@ -280,10 +290,14 @@ func TestWhatIsNoViolation(t *testing.T) {
 			s.Samples[3].Committed = []int64{history.Unknown}
 			s.Samples[4].High = history.Ends{}
 		},
-		"a partition without more input": func(s *scene) {
-			for i := range s.Samples {
-				s.Samples[i].Input = s.Samples[i].Committed
+		"nothing left to commit": func(s *scene) {
+			end := s.Samples[len(s.Samples)-1].Committed
+			s.Samples = s.Samples[:len(s.Samples)-1]
+			for _, minute := range []time.Duration{1, 3, 60} {
+				s.sample(noon.Add(minute*time.Minute), end)
+				s.Samples[len(s.Samples)-1].Input = end
 			}
+			s.Faults[0].Began, s.Faults[0].Healed = noon.Add(2*time.Minute), noon.Add(2*time.Minute+45*time.Second)
 		},
 		"a fault soon after another": func(s *scene) {
 			for i := range s.Samples {

@@ -97,7 +97,7 @@ func (w *Watch) run(ctx context.Context) {
 	}
 }
 
-// sample reports false if there is nothing in it.
+// sample reports false if the brokers do not answer.
 func (w *Watch) sample(ctx context.Context, look bool) (s Sample, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -107,9 +107,7 @@ func (w *Watch) sample(ctx context.Context, look bool) (s Sample, ok bool) {
 		return s, false
 	}
 	s.Input = partitions(listed, w.cfg.Topics.Input)
-	if s.Committed, err = w.committed(ctx); err != nil {
-		return s, false
-	}
+	s.Committed = w.committed(ctx)
 	s.High, _ = outputEnds(ctx, w.admin, w.cfg.Topics, false)
 	if look {
 		s.Open, err = coordinated(ctx, w.admin, w.cfg.TransactionalIDs)
@@ -119,11 +117,11 @@ func (w *Watch) sample(ctx context.Context, look bool) (s Sample, ok bool) {
 }
 
 // committed fetches stable positions only: those of a transaction under way count as
-// unknown.
-func (w *Watch) committed(ctx context.Context) (offsets []int64, err error) {
+// unknown, and so do all if there is no group yet.
+func (w *Watch) committed(ctx context.Context) (offsets []int64) {
 	fetched, err := w.admin.FetchOffsets(kadm.RequireStable(ctx), w.cfg.Group)
 	if err != nil {
-		return nil, fmt.Errorf("committed positions: %w", err)
+		return nil
 	}
 	for p, o := range fetched[w.cfg.Topics.Input] {
 		offsets = grown(offsets, p, Unknown)
@@ -131,7 +129,7 @@ func (w *Watch) committed(ctx context.Context) (offsets []int64, err error) {
 			offsets[p] = o.At
 		}
 	}
-	return offsets, nil
+	return offsets
 }
 
 // Samples returns what there is so far.
@@ -210,17 +208,17 @@ func (w *Watch) open(ctx context.Context) ([]OpenTransaction, error) {
 	return append(known, there...), err
 }
 
-// final takes samples until one is complete, or ctx ends, and returns all.
+// final takes samples until one is complete, or for some seconds, and returns all.
 func (w *Watch) final(ctx context.Context) []Sample {
+	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
 	from := len(w.Samples())
 	t := time.NewTicker(w.cfg.Every)
 	defer t.Stop()
 	for {
 		all := w.Samples()
-		for _, s := range all[from:] {
-			if len(s.High[workload.Left]) > 0 && !slices.Contains(s.Committed, Unknown) {
-				return all
-			}
+		if slices.ContainsFunc(all[from:], complete) {
+			return all
 		}
 		select {
 		case <-t.C:
@@ -228,6 +226,15 @@ func (w *Watch) final(ctx context.Context) []Sample {
 			return all
 		}
 	}
+}
+
+func complete(s Sample) bool {
+	for p, end := range s.Input {
+		if end != 0 && (p >= len(s.Committed) || s.Committed[p] == Unknown) {
+			return false
+		}
+	}
+	return len(s.High[workload.Left]) > 0
 }
 
 // Close ends the watch. Closing it again does nothing.
