@@ -28,7 +28,7 @@ func TestWorkersAreExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := workload.Usual(1, inputPartitions)
 			g.Bursts, g.Swells = 0.0005, 0.001
-			r := newRig(t, startEmbedded(t), "exact", g)
+			r := newRig(t, startEmbedded(t), "exact", g, true)
 			o.brokers, o.topics, o.group = r.brokers, r.topics, r.group
 			report := r.runInProcess(o)
 			if err := report.Err(); err != nil {
@@ -65,8 +65,15 @@ func (r *rig) runInProcess(o workerOptions) *check.Report {
 		go func() { ended <- runWorker(ctx, o, r.recorder.Worker(o.instance), slog.New(slog.DiscardHandler)) }()
 	}
 	r.owning("w0", "w1")
+	injected := func() int64 {
+		return r.recorder.Worker("w0").Total().Injected + r.recorder.Worker("w1").Total().Injected
+	}
+	least := int64(0)
+	if o.aborts > 0 {
+		least = 10
+	}
 	const inputs = 4000
-	r.write(inputs, 3000)
+	r.write(inputs, 3000, func() bool { return injected() >= least })
 	x := r.expect()
 	r.committed(x)
 	cancel()
@@ -75,12 +82,9 @@ func (r *rig) runInProcess(o workerOptions) *check.Report {
 			r.t.Error(err)
 		}
 	}
-	counters := []check.Counter{{Name: "inputs", Got: x.Inputs(), Least: inputs}}
-	if o.aborts > 0 {
-		injected := r.recorder.Worker("w0").Total().Injected + r.recorder.Worker("w1").Total().Injected
-		counters = append(counters, check.Counter{Name: "transactions made to fail", Got: injected, Least: 10})
-	}
-	return r.judge(x, check.Evidence{Counters: counters})
+	return r.judge(x, check.Evidence{Counters: []check.Counter{
+		{Name: "inputs", Got: x.Inputs(), Least: inputs}, {Name: "transactions made to fail", Got: injected(), Least: least},
+	}})
 }
 
 func TestWorkerReportsAllMistakes(t *testing.T) {

@@ -91,7 +91,7 @@ func (r *rig) killed(t *testing.T, n uint64, flags ...string) *check.Report {
 		workers[name] = r.process(t, binary, name, append(flags, "-seed", fmt.Sprint(i))...)
 	}
 	r.owning("w0", "w1")
-	r.write(n, 8000)
+	r.write(n, 8000, func() bool { return true })
 	var faults []check.Fault
 	for i := range 3 {
 		r.await("input", func() bool { return r.writer.Written() > int64(n)*int64(i+1)/4 })
@@ -122,7 +122,7 @@ func TestKilledWorkersAreExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := workload.Usual(2, inputPartitions)
 			g.Bursts = 0.0001
-			r := newRig(t, realBrokers(t), "killed-"+name, g)
+			r := newRig(t, realBrokers(t), "killed-"+name, g, false)
 			if err := r.killed(t, 100_000, flags...).Err(); err != nil {
 				t.Error(err)
 			}
@@ -132,7 +132,7 @@ func TestKilledWorkersAreExact(t *testing.T) {
 
 // TestCheckerNoticesAtLeastOnce is the proof that the one above can fail.
 func TestCheckerNoticesAtLeastOnce(t *testing.T) {
-	r := newRig(t, realBrokers(t), "doubled", workload.Usual(3, inputPartitions))
+	r := newRig(t, realBrokers(t), "doubled", workload.Usual(3, inputPartitions), false)
 	report := r.killed(t, 100_000, "-delivery", "at-least-once", "-commit-interval", "1s")
 	for _, want := range []check.Invariant{check.Delivered, check.Ordered, check.Atomic} {
 		if !report.Violated(want) {

@@ -33,7 +33,7 @@ const (
 )
 
 // newRig creates topics and begins to record.
-func newRig(t testing.TB, brokers []string, name string, g workload.Generator) *rig {
+func newRig(t testing.TB, brokers []string, name string, g workload.Generator, byMarkers bool) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
@@ -52,7 +52,7 @@ func newRig(t testing.TB, brokers []string, name string, g workload.Generator) *
 		}
 	})
 	r.recorder, err = history.StartRecorder(history.Config{
-		Brokers: brokers, Topics: r.topics, Group: r.group, TransactionalIDs: "chaos-" + r.group, Live: 2, Dir: t.TempDir(),
+		Brokers: brokers, Topics: r.topics, Group: r.group, TransactionalIDs: "chaos-" + r.group, Live: 2, Dir: t.TempDir(), ByMarkers: byMarkers,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -66,11 +66,17 @@ func newRig(t testing.TB, brokers []string, name string, g workload.Generator) *
 	return r
 }
 
-// write begins to write n inputs at a rate.
-func (r *rig) write(n uint64, rate float64) {
+// write begins to write inputs at a rate, n at a time until it is enough.
+func (r *rig) write(n uint64, rate float64, enough func() bool) {
 	r.writer.Rate = rate
 	ctx, cancel := context.WithCancel(r.ctx)
-	go func() { r.written <- r.writer.Write(ctx, 0, n) }()
+	go func() {
+		err := r.writer.Write(ctx, 0, n)
+		for from := n; err == nil && !enough(); from += n {
+			err = r.writer.Write(ctx, from, from+n)
+		}
+		r.written <- err
+	}()
 	r.t.Cleanup(func() {
 		cancel()
 		<-r.written

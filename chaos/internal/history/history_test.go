@@ -128,9 +128,11 @@ func TestReaderSeesWhatIsCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Read(within(t), ReaderConfig{Name: "reread", Brokers: c.embedded.Brokers(), Topics: c.topics, Units: log.Units}, ends)
-	if err != nil || !reflect.DeepEqual(again.Records, log.Records) {
-		t.Errorf("read again: %+v, %v", again, err)
+	for _, byMarkers := range []bool{false, true} {
+		again, err := Read(within(t), ReaderConfig{Name: "reread", Brokers: c.embedded.Brokers(), Topics: c.topics, Units: log.Units, ByMarkers: byMarkers}, ends)
+		if err != nil || !reflect.DeepEqual(again.Records, log.Records) {
+			t.Errorf("read again, by markers %v: %+v, %v", byMarkers, again, err)
+		}
 	}
 	u := log.Units.Known("u-a")
 	want := Record{Offset: 0, Source: 7, Key: Hash([]byte("k")), Value: Hash([]byte("a")), Unit: u, Partition: 2, Index: 1}

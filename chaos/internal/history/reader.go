@@ -21,6 +21,11 @@ type ReaderConfig struct {
 	Units   *Units
 	// File, if not empty, is where every record is written as it comes.
 	File string
+	// ByMarkers has the reader read everything, and tell by the transactions' markers
+	// what is committed, rather than have the broker and kgo do it. It is for kfake: of
+	// what a reader of committed records there saw as aborted when it came, a later one
+	// was once in a while shown all of it (kfake v0.0.0-20260918054303, kgo v1.22.2).
+	ByMarkers bool
 	// Options are further ones of the client.
 	Options []kgo.Opt
 }
@@ -28,11 +33,12 @@ type ReaderConfig struct {
 // Reader reads the output topics from their beginning, committed records only. It
 // belongs to no group, and goes on through whatever happens to the brokers.
 type Reader struct {
-	client *kgo.Client
-	topics map[string]int
-	log    *Log
-	cancel context.CancelFunc
-	ended  chan struct{} // closed: the goroutine has returned
+	client    *kgo.Client
+	topics    map[string]int
+	resolvers map[partition]*resolver // nil if the broker tells what is committed
+	log       *Log
+	cancel    context.CancelFunc
+	ended     chan struct{} // closed: the goroutine has returned
 
 	mu    sync.Mutex
 	next  Ends          // what has been read up to
@@ -40,15 +46,25 @@ type Reader struct {
 	last  error         // the client's last complaint
 }
 
+// partition is one of an output.
+type partition struct {
+	topic     int
+	partition int32
+}
+
 // StartReader starts to read. The caller must Close the reader; the context does not
 // end it.
 func StartReader(cfg ReaderConfig) (*Reader, error) {
+	isolation := kgo.ReadCommitted()
+	if cfg.ByMarkers {
+		isolation = kgo.ReadUncommitted()
+	}
 	opts := append([]kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("chaos-" + cfg.Name),
 		kgo.ConsumeTopics(cfg.Topics.Outputs[:]...),
 		// From the beginning, and never anywhere else by itself: that would hide a loss.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchIsolationLevel(isolation),
 		// What is committed mostly ends in a marker: the end would else never be seen.
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(8 << 20), kgo.MaxConcurrentFetches(3),
@@ -60,6 +76,9 @@ func StartReader(cfg ReaderConfig) (*Reader, error) {
 	r := &Reader{
 		client: client, topics: map[string]int{}, log: &Log{Name: cfg.Name, Units: cfg.Units},
 		ended: make(chan struct{}), moved: make(chan struct{}),
+	}
+	if cfg.ByMarkers {
+		r.resolvers = map[partition]*resolver{}
 	}
 	for i, name := range cfg.Topics.Outputs {
 		r.topics[name] = i
@@ -103,12 +122,25 @@ func lost(err error) bool {
 
 func (r *Reader) take(p kgo.FetchTopicPartition) {
 	topic := r.topics[p.Topic]
+	take := func(rec *kgo.Record) { r.log.add(topic, rec) }
 	for _, rec := range p.Records {
-		if !rec.Attrs.IsControl() {
-			r.log.add(topic, rec)
+		switch {
+		case r.resolvers != nil:
+			r.resolver(partition{topic, p.Partition}).add(rec, take)
+		case !rec.Attrs.IsControl():
+			take(rec)
 		}
 		r.next.reach(topic, rec.Partition, rec.Offset+1)
 	}
+}
+
+func (r *Reader) resolver(of partition) *resolver {
+	s := r.resolvers[of]
+	if s == nil {
+		s = new(resolver)
+		r.resolvers[of] = s
+	}
+	return s
 }
 
 // Await returns nil when everything before ends has been read, and else why not.

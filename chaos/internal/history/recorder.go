@@ -26,6 +26,8 @@ type Config struct {
 	// Dir, if not empty, is where the histories are written to, for a look at them
 	// when something was wrong; [History.Forget] removes them.
 	Dir string
+	// ByMarkers is that of all readers.
+	ByMarkers bool
 	// Options are further ones of all clients.
 	Options []kgo.Opt
 }
@@ -83,7 +85,7 @@ func StartRecorder(cfg Config) (*Recorder, error) {
 }
 
 func (r *Recorder) reader(name string) ReaderConfig {
-	c := ReaderConfig{Name: name, Brokers: r.cfg.Brokers, Topics: r.cfg.Topics, Units: r.units, Options: r.cfg.Options}
+	c := ReaderConfig{Name: name, Brokers: r.cfg.Brokers, Topics: r.cfg.Topics, Units: r.units, ByMarkers: r.cfg.ByMarkers, Options: r.cfg.Options}
 	if r.cfg.Dir != "" {
 		c.File = r.file(name)
 	}
