@@ -66,14 +66,16 @@ func newRig(t testing.TB, brokers []string, name string, g workload.Generator, b
 	return r
 }
 
-// write begins to write inputs at a rate, n at a time until it is enough.
+// write begins to write n inputs at a rate, and then more, slowly, until it is enough.
 func (r *rig) write(n uint64, rate float64, enough func() bool) {
 	r.writer.Rate = rate
 	ctx, cancel := context.WithCancel(r.ctx)
 	go func() {
 		err := r.writer.Write(ctx, 0, n)
-		for from := n; err == nil && !enough(); from += n {
-			err = r.writer.Write(ctx, from, from+n)
+		const more = 50
+		r.writer.Rate = 200
+		for from := n; err == nil && !enough(); from += more {
+			err = r.writer.Write(ctx, from, from+more)
 		}
 		r.written <- err
 	}()
@@ -113,7 +115,11 @@ func (r *rig) expect() *check.Expectation {
 func (r *rig) committed(x *check.Expectation) {
 	r.t.Helper()
 	if err := r.recorder.Watch().AwaitCommitted(r.ctx, x.Ends()); err != nil {
-		r.t.Error(err)
+		for _, name := range []string{"w0", "w1"} {
+			s, _ := r.recorder.Worker(name).Last()
+			r.t.Logf("worker %s says: %+v", name, s)
+		}
+		r.t.Fatal(err)
 	}
 }
 
