@@ -223,6 +223,9 @@ func (w *Worker) ended(outcome Outcome, reason string) {
 	if outcome != Committed {
 		w.cfg.stats.failed(outcome, reason)
 	}
+	if w.meter != nil {
+		w.meter.transactionEnded(t)
+	}
 	w.observers.transactionEnded(t)
 }
 

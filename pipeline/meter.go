@@ -20,10 +20,15 @@ type meter struct {
 	dropped []atomic.Int64 // by node
 	times   []histogram.Histogram
 	records histogram.Histogram // the whole chain
+	ends    [OutcomeUnknown + 1]transactionTimes
+	caches  map[int]CacheStats // by node, as of the run's start
 
 	mu      sync.Mutex
 	trouble map[string]*trouble // by stage
 }
+
+// transactionTimes are the transactions that have ended one way.
+type transactionTimes struct{ took, committing, records, bytes histogram.Histogram }
 
 // trouble is what went wrong in a stage: rare, so it is counted at once.
 type trouble struct{ skipped, retries int64 }
@@ -32,7 +37,12 @@ func newMeter(p *Pipeline) *meter {
 	n := len(p.nodes)
 	m := &meter{
 		edges: p.edges(), first: map[*port]int{}, in: make([]atomic.Int64, n), dropped: make([]atomic.Int64, n),
-		times: make([]histogram.Histogram, n), trouble: map[string]*trouble{},
+		times: make([]histogram.Histogram, n), caches: map[int]CacheStats{}, trouble: map[string]*trouble{},
+	}
+	for i, n := range p.nodes {
+		if n.cfg.cache != nil {
+			m.caches[i] = n.cfg.cache()
+		}
 	}
 	m.passed = make([]atomic.Int64, len(m.edges))
 	for i, e := range m.edges {
@@ -66,7 +76,8 @@ func (m *meter) stages(p *Pipeline) []StageStats {
 		s.In, s.Dropped = m.in[i].Load(), m.dropped[i].Load()
 		s.Time = m.times[i].Counts()
 		if n.cfg.cache != nil {
-			c := n.cfg.cache()
+			c, before := n.cfg.cache(), m.caches[i]
+			c.Hits, c.Misses, c.Evictions = c.Hits-before.Hits, c.Misses-before.Misses, c.Evictions-before.Evictions
 			s.Cache = &c
 		}
 	}
@@ -83,6 +94,24 @@ func (m *meter) stages(p *Pipeline) []StageStats {
 		if t := m.trouble[all[i].Name]; t != nil {
 			all[i].Skipped, all[i].Retries = t.skipped, t.retries
 		}
+	}
+	return all
+}
+
+func (m *meter) transactionEnded(t TransactionEnd) {
+	e := &m.ends[min(t.Outcome, OutcomeUnknown)]
+	e.took.Add(t.Took)
+	e.committing.Add(t.Committing)
+	e.records.Add(time.Duration(t.Records))
+	e.bytes.Add(time.Duration(t.Bytes))
+}
+
+func (m *meter) ended() (all []TransactionsStats) {
+	for i := range m.ends {
+		e := &m.ends[i]
+		all = append(all, TransactionsStats{
+			Outcome: Outcome(i), Took: e.took.Counts(), Committing: e.committing.Counts(), Records: e.records.Counts(), Bytes: e.bytes.Counts(),
+		})
 	}
 	return all
 }

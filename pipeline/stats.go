@@ -87,6 +87,9 @@ type Snapshot struct {
 	UncommittedSince time.Time
 	// Transaction is the open one.
 	Transaction TransactionStats
+	// Transactions are those that have ended, by Outcome; of a run with [Observers],
+	// else empty.
+	Transactions []TransactionsStats
 	// InterceptorFailures counts errors and panics of the sink's interceptors.
 	InterceptorFailures int64
 	// Waiting is the number of partitions whose stage waits to try again.
@@ -116,6 +119,15 @@ type TransactionStats struct {
 	Records, Bytes int64
 }
 
+// TransactionsStats are the transactions that have ended one way.
+type TransactionsStats struct {
+	Outcome Outcome
+	// Took and Committing are TransactionEnd's.
+	Took, Committing Distribution
+	// Records and Bytes are, too: plain numbers in the place of nanoseconds.
+	Records, Bytes Distribution
+}
+
 // StageStats are the counters of one node of the graph.
 type StageStats struct {
 	Name, Kind string
@@ -129,7 +141,8 @@ type StageStats struct {
 	DeadLetters, Skipped, Retries int64
 	// Time is how long it took by itself, without the stages after it.
 	Time Distribution
-	// Cache is that of a stage that looks up in one, else nil.
+	// Cache is that of a stage that looks up in one, else nil. Its counters are of the
+	// run, and of others that use the cache meanwhile.
 	Cache *CacheStats
 }
 
@@ -194,6 +207,7 @@ func (s *Stats) Snapshot() Snapshot {
 	}
 	if m := w.meter; m != nil {
 		out.Stages, out.Passed, out.RecordTime = m.stages(w.p), m.passages(), m.records.Counts()
+		out.Transactions = m.ended()
 		for i := range out.Stages {
 			out.Stages[i].DeadLetters = out.DeadLettersByStage[out.Stages[i].Name]
 		}

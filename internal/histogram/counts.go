@@ -6,6 +6,7 @@ import "time"
 type Counts struct {
 	buckets []count // ascending, none empty
 	total   int64
+	sum     time.Duration
 }
 
 type count struct {
@@ -29,22 +30,13 @@ func (c Counts) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// Sum is what they come to together, to 1/16 of its size.
-func (c Counts) Sum() (sum time.Duration) {
-	for _, b := range c.buckets {
-		var below time.Duration
-		if b.bucket > 0 {
-			below = edge(b.bucket - 1)
-		}
-		sum += (below + edge(b.bucket)) / 2 * time.Duration(b.n)
-	}
-	return sum
-}
+// Sum is what they come to together.
+func (c Counts) Sum() time.Duration { return c.sum }
 
-// AtMost is how many did not exceed d, to one bucket.
+// AtMost is how many did not exceed d; those within 1/16 of it may be missing.
 func (c Counts) AtMost(d time.Duration) (n int64) {
 	for _, b := range c.buckets {
-		if edge(b.bucket) > d {
+		if edge(b.bucket)-1 > d {
 			break
 		}
 		n += b.n
@@ -52,8 +44,28 @@ func (c Counts) AtMost(d time.Duration) (n int64) {
 	return n
 }
 
+// Plus returns both together.
+func (c Counts) Plus(other Counts) Counts {
+	sum := Counts{total: c.total + other.total, sum: c.sum + other.sum}
+	a, b := c.buckets, other.buckets
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0].bucket < b[0].bucket:
+			sum.buckets, a = append(sum.buckets, a[0]), a[1:]
+		case a[0].bucket > b[0].bucket:
+			sum.buckets, b = append(sum.buckets, b[0]), b[1:]
+		default:
+			sum.buckets = append(sum.buckets, count{a[0].bucket, a[0].n + b[0].n})
+			a, b = a[1:], b[1:]
+		}
+	}
+	sum.buckets = append(append(sum.buckets, a...), b...)
+	return sum
+}
+
 // Since returns those that have come after earlier ones.
 func (c Counts) Since(earlier Counts) (d Counts) {
+	d.sum = c.sum - earlier.sum
 	i := 0
 	for _, b := range c.buckets {
 		if i < len(earlier.buckets) && earlier.buckets[i].bucket == b.bucket {

@@ -11,13 +11,20 @@ const steps = 16
 
 // Histogram counts durations, in buckets that are at most 1/16 wide. Its zero value is
 // empty; it may be used from several goroutines.
-type Histogram struct{ buckets [64 * steps]atomic.Int64 }
+type Histogram struct {
+	buckets [64 * steps]atomic.Int64
+	sum     atomic.Int64
+}
 
 // Add counts a duration.
 func (h *Histogram) Add(d time.Duration) { h.AddN(d, 1) }
 
 // AddN counts a duration n times.
-func (h *Histogram) AddN(d time.Duration, n int64) { h.buckets[bucket(uint64(max(0, d)))].Add(n) }
+func (h *Histogram) AddN(d time.Duration, n int64) {
+	d = max(0, d)
+	h.buckets[bucket(uint64(d))].Add(n)
+	h.sum.Add(int64(d) * n)
+}
 
 func bucket(ns uint64) int {
 	if ns < steps {
@@ -50,7 +57,7 @@ func (h *Histogram) Quantile(q float64) time.Duration { return h.Counts().Quanti
 
 // Counts returns what was counted until now.
 func (h *Histogram) Counts() Counts {
-	var c Counts
+	c := Counts{sum: time.Duration(h.sum.Load())}
 	for i := range h.buckets {
 		if n := h.buckets[i].Load(); n != 0 {
 			c.buckets = append(c.buckets, count{i, n})

@@ -53,10 +53,26 @@ func TestSince(t *testing.T) {
 	if n := c.AtMost(20 * time.Millisecond); n != 98 {
 		t.Errorf("%d took at most 20 ms", n)
 	}
-	if got, want := c.Sum().Seconds(), 2.98; got < want*15/16 || got > want*17/16 {
-		t.Errorf("sum %v s", got)
+	if c.Sum() != 2980*time.Millisecond {
+		t.Errorf("sum %v", c.Sum())
+	}
+	if all := before.Plus(c); all.Count() != 201 || all.Sum() != h.Counts().Sum() || all.AtMost(20*time.Millisecond) != 198 || all.Quantile(1) < time.Second {
+		t.Errorf("together %d of %v", all.Count(), all.Sum())
 	}
 	if none := h.Counts().Since(h.Counts()); none.Count() != 0 || none.Quantile(.5) != 0 {
 		t.Errorf("%d after nothing", none.Count())
+	}
+}
+
+// What is small is counted exactly, the bound itself included.
+func TestAtMostOfSmallNumbers(t *testing.T) {
+	var h Histogram
+	for n := range 12 {
+		h.Add(time.Duration(n))
+	}
+	for _, d := range []time.Duration{0, 1, 10} {
+		if n := h.Counts().AtMost(d); n != int64(d)+1 {
+			t.Errorf("%d are at most %d", n, d)
+		}
 	}
 }

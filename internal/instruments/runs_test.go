@@ -1,0 +1,101 @@
+package instruments_test
+
+import (
+	"bytes"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/leat-stream/leat/internal/instruments"
+	"github.com/leat-stream/leat/pipeline"
+	"github.com/leat-stream/leat/pipelinetest"
+)
+
+func text(t testing.TB, r *instruments.Runs) map[string]float64 {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	return series(t, b.String())
+}
+
+// await returns when the series have these values.
+func await(t testing.TB, r *instruments.Runs, want map[string]float64) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for {
+		got := text(t, r)
+		maps.DeleteFunc(got, func(id string, _ float64) bool { _, ok := want[id]; return !ok })
+		if maps.Equal(got, want) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+}
+
+// A pipeline that is run again goes on counting where the run before ended; nothing is kept
+// of that one but the counts.
+func TestRunsOneAfterTheOther(t *testing.T) {
+	p := branched("mill")
+	c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1)})
+	var runs instruments.Runs
+	for n := 1.; n <= 3; n++ {
+		input(c)
+		pipelinetest.Run(t, p, c, pipelinetest.Engine(pipeline.Observers(&runs)))
+		got := text(t, &runs)
+		for id, want := range map[string]float64{
+			"leat_committed_records_total{pipeline=mill}":                            17 * n,
+			"leat_stage_records_dropped_total{kind=filter,pipeline=mill,stage=keep}": 4 * n,
+			"leat_transaction_records{outcome=committed,pipeline=mill} sum":          17 * n,
+			// The cache outlives the runs.
+			"leat_cache_misses_total{pipeline=mill,stage=name}": 1,
+			"leat_cache_hits_total{pipeline=mill,stage=name}":   10*n - 1,
+		} {
+			if got[id] != want {
+				t.Errorf("after run %v: %s is %v, want %v", n, id, got[id], want)
+			}
+		}
+		if _, ok := got["leat_consumer_lag{pipeline=mill,topic=in}"]; ok {
+			t.Error("a run that has ended has a lag")
+		}
+	}
+}
+
+// Several runs at once: those of one pipeline are one.
+func TestRunsAtOnce(t *testing.T) {
+	var runs instruments.Runs
+	mill, other := branched("mill"), branched("other")
+	c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(mill, 2)})
+	input(c)
+	observe := pipelinetest.Engine(pipeline.Observers(&runs))
+	workers := []*pipelinetest.Worker{
+		c.Start(t.Context(), mill, observe, pipelinetest.Instance("one")),
+		c.Start(t.Context(), branched("mill"), observe, pipelinetest.Instance("two")),
+		c.Start(t.Context(), other, observe, pipelinetest.Instance("three")),
+	}
+	for _, p := range []*pipeline.Pipeline{mill, other} {
+		if err := c.AwaitFinished(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, &runs, map[string]float64{
+		"leat_committed_records_total{pipeline=mill}": 17, "leat_committed_records_total{pipeline=other}": 17,
+		"leat_consumer_partitions{pipeline=mill,topic=in}": 2, "leat_consumer_partitions{pipeline=other,topic=in}": 2,
+		"leat_runs{phase=running,pipeline=mill}": 2, "leat_runs{phase=running,pipeline=other}": 1,
+	})
+	for _, w := range workers {
+		if err := w.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := text(t, &runs)["leat_committed_records_total{pipeline=mill}"]; n != 17 {
+		t.Errorf("%v committed at the end, want 17", n)
+	}
+}
