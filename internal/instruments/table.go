@@ -28,20 +28,18 @@ var All = []*Instrument{
 		Help: "Input records whose position is committed, each once."},
 	{Name: "leat.skipped.records", Unit: "{record}", Kind: Counter, read: one(func(s *pipeline.Snapshot) int64 { return s.Skipped }),
 		Help: "Input records that failed and were skipped by policy, in whatever stage."},
-	{Name: "leat.record.duration", Unit: "s", Kind: Histogram, Bounds: recordSeconds, read: recordTime,
-		Help: "Time of a record from the begin of its chain to its end, waits included. Of short ones only a part is measured."},
+	RecordDuration,
 
-	{Name: "leat.stage.records.in", Unit: "{record}", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return float64(s.In) }),
-		Help: "Records that entered the stage."},
+	StageIn,
 	{Name: "leat.stage.records.out", Unit: "{record}", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return float64(s.Out) }),
 		Help: "Records that the stage passed on."},
 	{Name: "leat.stage.records.dropped", Unit: "{record}", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return float64(s.Dropped) }),
 		Help: "Records that the stage let end on purpose, as a filter does."},
-	{Name: "leat.stage.records.skipped", Unit: "{record}", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return float64(s.Skipped) }),
+	{Name: "leat.stage.records.skipped", Unit: "{record}", Kind: Counter, Labels: ofStage, read: failures(func(s *pipeline.StageStats) int64 { return s.Skipped }),
 		Help: "Input records that failed in the stage and were skipped by policy."},
 	{Name: "leat.stage.dead_letters", Unit: "{record}", Kind: Counter, Labels: ofStage, read: deadLetters,
 		Help: "Input records that failed in the stage and became dead letters."},
-	{Name: "leat.stage.retries", Unit: "{retry}", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return float64(s.Retries) }),
+	{Name: "leat.stage.retries", Unit: "{retry}", Kind: Counter, Labels: ofStage, read: failures(func(s *pipeline.StageStats) int64 { return s.Retries }),
 		Help: "Times that the stage waited to try again."},
 	{Name: "leat.stage.time", Unit: "s", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return s.Time.Sum().Seconds() }),
 		Help: "Time spent in the stage, without those after it. Estimated from a part of the records where they are short."},
@@ -65,18 +63,10 @@ var All = []*Instrument{
 		Help: "Transactions of which it is not known whether they are committed, by what failed; a new session asks the broker."},
 	{Name: "leat.uncommitted.age", Unit: "s", Kind: Gauge, read: uncommitted,
 		Help: "Since when there is finished work that is not committed."},
-	{Name: "leat.transaction.duration", Unit: "s", Kind: Histogram, Labels: ofOutcome, Bounds: transactionSeconds,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Took }),
-		Help: "Time from a transaction's first records to its end."},
-	{Name: "leat.transaction.committing", Unit: "s", Kind: Histogram, Labels: ofOutcome, Bounds: transactionSeconds,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Committing }),
-		Help: "The part of it in which it was committed or aborted, when no records are taken."},
-	{Name: "leat.transaction.records", Unit: "{record}", Kind: Histogram, Labels: ofOutcome, Bounds: transactionRecords,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Records }),
-		Help: "Input records of a transaction."},
-	{Name: "leat.transaction.size", Unit: "By", Kind: Histogram, Labels: ofOutcome, Bounds: transactionBytes,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Bytes }),
-		Help: "Keys and values of a transaction's input and output."},
+	TransactionDuration,
+	TransactionCommitting,
+	TransactionRecords,
+	TransactionSize,
 
 	{Name: "leat.table.entries", Unit: "{entry}", Kind: UpDown, Labels: ofTopic, read: tables(func(t pipeline.TableStats) (float64, bool) { return float64(t.Entries), true }),
 		Help: "Entries of the table."},
@@ -98,10 +88,8 @@ var All = []*Instrument{
 
 	{Name: "leat.producer.records.sent", Unit: "{record}", Kind: Counter, read: producer(func(m *kafka.Metrics) int64 { return m.RecordsSent }),
 		Help: "Records put into requests, retries included."},
-	{Name: "leat.producer.records.acked", Unit: "{record}", Kind: Counter, read: producer(func(m *kafka.Metrics) int64 { return m.RecordsAcked }),
-		Help: "Records that the broker has written."},
-	{Name: "leat.producer.records.failed", Unit: "{record}", Kind: Counter, read: producer(func(m *kafka.Metrics) int64 { return m.RecordsFailed }),
-		Help: "Records that were not written, those of aborted transactions included."},
+	ProducerAcked,
+	ProducerFailed,
 	{Name: "leat.producer.requests", Unit: "{request}", Kind: Counter, read: producer(func(m *kafka.Metrics) int64 { return m.Requests }),
 		Help: "Produce requests."},
 	{Name: "leat.producer.request.time", Unit: "s", Kind: Counter, read: producerTime(func(m *kafka.Metrics) time.Duration { return m.RequestTime }),
@@ -139,6 +127,31 @@ var All = []*Instrument{
 	{Name: "leat.interceptor.failures", Unit: "{failure}", Kind: Counter, read: one(func(s *pipeline.Snapshot) int64 { return s.InterceptorFailures }),
 		Help: "Errors and panics of interceptors."},
 }
+
+// Those of All that are also named elsewhere: what a histogram is told at once, and what
+// the conventions have, too.
+var (
+	RecordDuration = &Instrument{Name: "leat.record.duration", Unit: "s", Kind: Histogram, Bounds: recordSeconds, read: recordTime,
+		Help: "Time of a record from the begin of its chain to its end, waits included. Of short ones only a part is measured."}
+	StageIn = &Instrument{Name: "leat.stage.records.in", Unit: "{record}", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return float64(s.In) }),
+		Help: "Records that entered the stage."}
+	TransactionDuration = &Instrument{Name: "leat.transaction.duration", Unit: "s", Kind: Histogram, Labels: ofOutcome, Bounds: transactionSeconds,
+		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Took }),
+		Help: "Time from a transaction's first records to its end."}
+	TransactionCommitting = &Instrument{Name: "leat.transaction.committing", Unit: "s", Kind: Histogram, Labels: ofOutcome, Bounds: transactionSeconds,
+		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Committing }),
+		Help: "The part of it in which it was committed or aborted, when no records are taken."}
+	TransactionRecords = &Instrument{Name: "leat.transaction.records", Unit: "{record}", Kind: Histogram, Labels: ofOutcome, Bounds: transactionRecords,
+		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Records }),
+		Help: "Input records of a transaction."}
+	TransactionSize = &Instrument{Name: "leat.transaction.size", Unit: "By", Kind: Histogram, Labels: ofOutcome, Bounds: transactionBytes,
+		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Bytes }),
+		Help: "Keys and values of a transaction's input and output."}
+	ProducerAcked = &Instrument{Name: "leat.producer.records.acked", Unit: "{record}", Kind: Counter, read: producer(func(m *kafka.Metrics) int64 { return m.RecordsAcked }),
+		Help: "Records that the broker has written."}
+	ProducerFailed = &Instrument{Name: "leat.producer.records.failed", Unit: "{record}", Kind: Counter, read: producer(func(m *kafka.Metrics) int64 { return m.RecordsFailed }),
+		Help: "Records that were not written, those of aborted transactions included."}
+)
 
 var (
 	ofStage   = []string{Stage, StageKind}

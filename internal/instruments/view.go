@@ -90,17 +90,28 @@ func stages(get func(*pipeline.StageStats) float64) func(*view, emit) {
 	}
 }
 
+// failures are counted by name, and outputs may share one: the first has the count.
+func failures(get func(*pipeline.StageStats) int64) func(*view, emit) {
+	return func(v *view, put emit) {
+		seen := map[string]bool{}
+		for i := range v.snap.Stages {
+			s := &v.snap.Stages[i]
+			n := get(s)
+			if seen[s.Name] {
+				n = 0
+			}
+			seen[s.Name] = true
+			put(number(n), s.Name, s.Kind)
+		}
+	}
+}
+
 // deadLetters are also a middleware's, and those of outputs that the sink refused, which go
 // by their topic.
 func deadLetters(v *view, put emit) {
-	known := map[string]bool{}
-	for i := range v.snap.Stages {
-		s := &v.snap.Stages[i]
-		known[s.Name] = true
-		put(number(s.DeadLetters), s.Name, s.Kind)
-	}
+	failures(func(s *pipeline.StageStats) int64 { return s.DeadLetters })(v, put)
 	for _, name := range slices.Sorted(maps.Keys(v.snap.DeadLettersByStage)) {
-		if known[name] {
+		if slices.ContainsFunc(v.snap.Stages, func(s pipeline.StageStats) bool { return s.Name == name }) {
 			continue
 		}
 		kind := "output"
