@@ -12,6 +12,5 @@ import (
 // The embedded cluster has the markers at once; this one writes them when it has time.
 func TestRealLag(t *testing.T) {
 	c, brokers, topic := realTopic(t, 1, nil)
-	c.CreateTopic(topic+"-out", 1, nil)
 	exerciseLag(t, c, topic, topic+"-out", kafka.Config{Brokers: brokers, Group: topic, CommitInterval: 20 * time.Millisecond, Logger: silent})
 }
