@@ -2,6 +2,7 @@ package instruments_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -245,5 +246,43 @@ func TestCardinality(t *testing.T) {
 	few, many := slices.Sorted(maps.Keys(ids[1])), slices.Sorted(maps.Keys(ids[2000]))
 	if !slices.Equal(few, many) {
 		t.Errorf("%d series with one partition, %d with 2,000", len(few), len(many))
+	}
+}
+
+// unwilling encodes nothing.
+type unwilling struct{ pipeline.Serde[string] }
+
+func (unwilling) Append(context.Context, []byte, pipeline.Slot, string) ([]byte, error) {
+	return nil, errors.New("no")
+}
+
+// Outputs may share a name, and failures are counted by name; what fails in a middleware
+// has no stage. Each is in the sum once.
+func TestDeadLettersAreCountedOnce(t *testing.T) {
+	refuse := pipeline.Use(func(next pipeline.Handler) pipeline.Handler {
+		return func(ctx context.Context, r *pipeline.Raw) error {
+			if string(r.Value) == "stop" {
+				return errors.New("no")
+			}
+			return next(ctx, r)
+		}
+	})
+	p := pipeline.New("mill", pipeline.DeadLetter("dlq"), refuse)
+	in := pipeline.From(p, "in", serde.String())
+	long, short := stages.Split(in, "length", func(v string) bool { return len(v) > 3 })
+	pipeline.To(long, "out", unwilling{serde.String()})
+	pipeline.To(short, "out", unwilling{serde.String()})
+	c := pipelinetest.For(p)
+	c.Feed("in", pipelinetest.Text("k", "a"), pipelinetest.Text("k", "long"), pipelinetest.Text("k", "stop"))
+	w := &witness{}
+	pipelinetest.Run(t, p, c, pipelinetest.Engine(pipeline.Observers(w)))
+	got := parse(t, w.runs...)
+	for id, want := range map[string]float64{
+		"leat_stage_dead_letters_total{kind=output,pipeline=mill,stage=out}": 2, "leat_stage_dead_letters_total{kind=middleware,pipeline=mill,stage=middleware}": 1,
+		"leat_stage_records_in_total{kind=output,pipeline=mill,stage=out}": 2,
+	} {
+		if got[id] != want {
+			t.Errorf("%s is %v, want %v", id, got[id], want)
+		}
 	}
 }
