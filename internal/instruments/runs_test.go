@@ -68,6 +68,27 @@ func TestRunsOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// To look at a run changes nothing of what those before it have counted.
+func TestRunsAreLookedAtAgain(t *testing.T) {
+	p := branched("mill")
+	c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1)})
+	var runs instruments.Runs
+	observe := pipelinetest.Engine(pipeline.Observers(&runs))
+	input(c)
+	pipelinetest.Run(t, p, c, observe)
+	input(c)
+	work := c.Start(t.Context(), p, observe)
+	if err := c.AwaitFinished(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		await(t, &runs, map[string]float64{"leat_committed_records_total{pipeline=mill}": 34})
+	}
+	if err := work.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Several runs at once: those of one pipeline are one.
 func TestRunsAtOnce(t *testing.T) {
 	var runs instruments.Runs

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/leat-stream/leat/internal/instruments"
 	"github.com/leat-stream/leat/middleware/otel"
@@ -213,5 +215,35 @@ func TestMeterDuringARun(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// fleeting remembers a run without holding it.
+type fleeting struct {
+	run weak.Pointer[pipeline.Running]
+}
+
+func (f *fleeting) RunStarted(r *pipeline.Running)    { f.run = weak.Make(r) }
+func (f *fleeting) RunEnded(*pipeline.Running, error) {}
+
+// Nothing is kept of a run that has ended, with all its tables, but its counts.
+func TestMeterLetsGoOfARun(t *testing.T) {
+	m, f := newMetering(t, otel.MeterConfig{}), &fleeting{}
+	func() {
+		p := measured("mill")
+		c := pipelinetest.For(p)
+		c.Feed("names", pipelinetest.Text("k", "n"))
+		c.Feed("in", pipelinetest.Text("k", "good"))
+		pipelinetest.Run(t, p, c, pipelinetest.Engine(pipeline.Observers(m, f)))
+	}()
+	deadline := time.Now().Add(10 * time.Second)
+	for f.run.Value() != nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the run is still held")
+		}
+		runtime.GC()
+	}
+	if n := m.series(t)["leat_committed_records_total{pipeline=mill}"]; n != 1 {
+		t.Errorf("%v committed, want 1", n)
 	}
 }
