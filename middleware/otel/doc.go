@@ -25,4 +25,6 @@
 // Which headers carry a context, the propagator says: with those of
 // go.opentelemetry.io/contrib, B3's and Jaeger's. What is injected replaces every
 // earlier header of its name; what is extracted is the last.
+//
+// A [Meter] measures them: docs/observability has the metrics.
 package otel

@@ -24,7 +24,7 @@ type MeterConfig struct {
 	Group string
 }
 
-// Meter measures pipelines: it is an [pipeline.Observer], for kafka.Config.Observers. One
+// Meter measures pipelines: it is a [pipeline.Observer], for kafka.Config.Observers. One
 // serves any number of pipelines and runs, one after the other and at once; those of one
 // pipeline's name are added. docs/observability has all its metrics.
 //
