@@ -143,7 +143,7 @@ type taskMeter struct {
 const (
 	// timingBudget: a record is timed after the ones before have taken so long, which
 	// keeps the cost, 0.1 µs for each node and what observers add, below one percent. Slower ones are all timed.
-	timingBudget = 400 * time.Microsecond
+	timingBudget = time.Millisecond
 	maxTimingGap = 1024
 )
 

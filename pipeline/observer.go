@@ -36,7 +36,7 @@ type ProcessingObserver interface {
 	// Processed is called once for each hand-over of some hundred records, from
 	// several goroutines, with the times that records of a topic took from their
 	// chain's begin to its end. Where these are short, not every record is timed: of
-	// those that take 1 µs about one in 400, of those that take 0.4 ms or more all.
+	// those that take 1 µs about one in 1,000, of those that take 1 ms or more all.
 	// The slice is the caller's again when it returns.
 	Processed(r *Running, topic string, took []time.Duration)
 }
