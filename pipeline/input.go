@@ -6,7 +6,7 @@ import "context"
 // input's name, in errors and dead letters, is the topic. A record whose value
 // cannot be decoded is the input's error, and its policy decides.
 func From[T any](p *Pipeline, topic string, serde Serde[T], opts ...StageOption) Stream[T] {
-	n := p.add(&node{name: topic, kind: kindInput, label: "input", topics: []string{topic}, serde: serde, ports: []*port{newPort[T]()}})
+	n := p.add(&node{name: topic, kind: kindInput, label: "input", topics: []string{topic}, serde: serde, decode: decodesAny(serde), ports: []*port{newPort[T]()}})
 	n.configure(opts)
 	if n.cfg.partitioner != nil || n.cfg.headers != nil {
 		p.mistake("input %q: PartitionBy and AddHeader are options of outputs", topic)

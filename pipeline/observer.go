@@ -28,6 +28,8 @@ type Running struct {
 	Guarantee Guarantee
 	// CommitInterval is the one that is in force.
 	CommitInterval time.Duration
+	// Settings are those of the run, its source and its sink; see [Configured].
+	Settings []Setting
 }
 
 // ProcessingObserver is an [Observer] of how long records take.

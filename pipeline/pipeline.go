@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -182,7 +183,8 @@ type node struct {
 	topics []string // of an input or output
 	cfg    stageConfig
 	serde  any
-	keys   any // a table's key serde
+	keys   any                                              // a table's key serde
+	decode func(context.Context, Slot, []byte) (any, error) // by serde; of inputs and tables
 
 	ports []*port
 	// instantiate returns the node's Next[In], given its ports' Next[Out].

@@ -130,9 +130,13 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	watch := newObservers(cfg.observers, &Running{
+	running := &Running{
 		Pipeline: p, Stats: cfg.stats, Source: source, Sink: sink, Guarantee: cfg.guarantee, CommitInterval: cfg.commitInterval,
-	})
+	}
+	if len(cfg.observers) > 0 {
+		running.Settings = cfg.settings(p, source, sink)
+	}
+	watch := newObservers(cfg.observers, running)
 	cfg.stats.phase.Store(int32(PhaseOpening))
 	watch.started()
 	defer func() {

@@ -57,7 +57,7 @@ type typedTable[K comparable, V any] struct {
 func Table[K comparable, V any](p *Pipeline, topic string, keys Serde[K], values Serde[V], opts ...StageOption) *GlobalTable[K, V] {
 	t := &GlobalTable[K, V]{topic: topic}
 	t.reset()
-	n := p.add(&node{name: topic, kind: kindTable, label: "table", topics: []string{topic}, serde: values, keys: keys})
+	n := p.add(&node{name: topic, kind: kindTable, label: "table", topics: []string{topic}, serde: values, keys: keys, decode: decodesAny(values)})
 	n.configure(opts)
 	if n.cfg.partitioner != nil || n.cfg.headers != nil || n.cfg.hasTombs {
 		p.mistake("table %q: a table takes only OnError and Timeout", topic)

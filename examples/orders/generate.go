@@ -144,18 +144,16 @@ func (g *generator) valid(i int) Order {
 // generate writes the customers and then n orders with an idempotent producer:
 // kafka.Sink, which a pipeline ends in, works on its own, too.
 func generate(ctx context.Context, cfg kafka.Config, registry *registry.Client, n int, seed uint64, progress io.Writer) (err error) {
-	sink := kafka.NewSink(cfg)
+	w, err := newBatchWriter(ctx, cfg, progress)
+	if err != nil {
+		return err
+	}
 	defer func() {
-		if cerr := sink.Close(); err == nil {
+		if cerr := w.sink.Close(); err == nil {
 			err = cerr
 		}
 	}()
-	_, err = sink.Open(ctx, pipeline.Spec{Pipeline: "orders-generator", Guarantee: pipeline.AtLeastOnce, Outputs: []string{"customers", "orders"}})
-	if err != nil {
-		return fmt.Errorf("generate: %w", err)
-	}
 	g := newGenerator(registry, seed)
-	w := &batchWriter{ctx: ctx, sink: sink, progress: progress, said: time.Now()}
 	for i := 0; i < generatedCustomers && w.err == nil; i++ {
 		w.add(g.customer(ctx, i))
 	}
@@ -184,6 +182,16 @@ type batchWriter struct {
 }
 
 const generatedBatch = 10_000
+
+func newBatchWriter(ctx context.Context, cfg kafka.Config, progress io.Writer) (*batchWriter, error) {
+	sink := kafka.NewSink(cfg)
+	_, err := sink.Open(ctx, pipeline.Spec{Pipeline: "orders-generator", Guarantee: pipeline.AtLeastOnce, Outputs: []string{"customers", "orders"}})
+	if err != nil {
+		_ = sink.Close() // the error is why
+		return nil, fmt.Errorf("generate: %w", err)
+	}
+	return &batchWriter{ctx: ctx, sink: sink, progress: progress, said: time.Now()}, nil
+}
 
 func (w *batchWriter) add(out pipeline.Output, err error) {
 	if w.err != nil {

@@ -6,6 +6,7 @@
 // its own process and generates the orders.
 //
 //	go run ./examples/orders
+//	go run ./examples/orders -http :8080
 //	go run ./examples/orders -brokers localhost:9092 -registry http://localhost:8081 -create-topics -n 100000 -until-end
 //
 // The job itself is in pipeline.go.
@@ -79,6 +80,17 @@ func process(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 		if err := generate(ctx, o.cfg, reg, o.n, o.seed, stderr); err != nil {
 			return err
 		}
+	}
+	if o.http != "" {
+		observer, stop, err := serveConsole(ctx, o.http, stderr)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		o.cfg.Observers = append(o.cfg.Observers, observer)
+	}
+	if o.rate > 0 {
+		defer generateOn(ctx, o.cfg, reg, o.rate, o.seed+1, stderr)()
 	}
 	began := time.Now()
 	var stats pipeline.Stats

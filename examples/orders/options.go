@@ -12,7 +12,10 @@ import (
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
-const defaultOrders = 100_000
+const (
+	defaultOrders = 100_000
+	defaultRate   = 500
+)
 
 // options are the flags.
 type options struct {
@@ -21,6 +24,8 @@ type options struct {
 	createTopics bool
 	n            int // orders to generate
 	seed         uint64
+	rate         int    // orders a second to generate while the job runs
+	http         string // address of the console, or ""
 	cfg          kafka.Config
 }
 
@@ -37,9 +42,11 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	fs.StringVar(&o.cfg.Instance, "instance", "", "`name` of this worker: a static member with a stable transactional id (default: a dynamic member)")
 	delivery := fs.String("delivery", "exactly-once", "exactly-once or at-least-once")
 	fs.DurationVar(&o.cfg.CommitInterval, "commit-interval", pipeline.DefaultCommitInterval, "time between commits")
-	fs.BoolVar(&o.cfg.UntilEnd, "until-end", false, "end when everything that was there at the start is committed (always without -brokers)")
+	fs.BoolVar(&o.cfg.UntilEnd, "until-end", false, "end when everything that was there at the start is committed (without -brokers and -http always)")
 	fs.BoolVar(&o.createTopics, "create-topics", false, "create the topics that do not exist (always without -brokers)")
 	fs.IntVar(&o.n, "n", defaultOrders, "`number` of orders to generate first (with -brokers: none unless given)")
+	fs.IntVar(&o.rate, "rate", defaultRate, "orders a second to `generate` while the job runs (none unless given, or with -http and without -brokers)")
+	fs.StringVar(&o.http, "http", "", "`address` of a page that shows the job, such as :8080, which is on this machine alone; without -brokers the job then runs until it is stopped")
 	fs.Uint64Var(&o.seed, "seed", 1, "the same seed generates the same orders")
 
 	if err := fs.Parse(args); err != nil {
@@ -62,8 +69,8 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		return nil, usage(stderr, "-registry is required with -brokers")
 	case o.embedded && given["registry"]:
 		return nil, usage(stderr, "-registry needs -brokers; without it both are started in this process")
-	case o.n < 0:
-		return nil, usage(stderr, "-n must not be negative")
+	case o.n < 0 || o.rate < 0:
+		return nil, usage(stderr, "-n and -rate must not be negative")
 	case *delivery == "at-least-once":
 		o.cfg.Delivery = pipeline.AtLeastOnce
 	case *delivery != "exactly-once":
@@ -72,8 +79,11 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	if o.cfg.CommitInterval <= 0 {
 		return nil, usage(stderr, "-commit-interval must be positive")
 	}
+	if !given["rate"] && (!o.embedded || o.http == "" || o.cfg.UntilEnd) {
+		o.rate = 0
+	}
 	if o.embedded {
-		o.cfg.UntilEnd = true
+		o.cfg.UntilEnd = o.cfg.UntilEnd || o.http == ""
 		return o, nil // the addresses are known when it has been started
 	}
 	if !given["n"] {

@@ -20,7 +20,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-nonsense"}, "flag provided but not defined: -nonsense"},
 		{[]string{"more"}, `unexpected argument "more"`},
 		{[]string{"-n", "many"}, `invalid value "many" for flag -n`},
-		{[]string{"-n", "-1"}, "-n must not be negative"},
+		{[]string{"-n", "-1"}, "-n and -rate must not be negative"},
 		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
 		{[]string{"-delivery", "twice"}, `-delivery is exactly-once or at-least-once, not "twice"`},
 		{[]string{"-commit-interval", "0"}, "-commit-interval must be positive"},
@@ -50,7 +50,7 @@ func TestHelp(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	for _, name := range []string{"brokers", "registry", "group", "instance", "delivery", "commit-interval", "until-end", "create-topics", "n", "seed"} {
+	for _, name := range []string{"brokers", "registry", "group", "instance", "delivery", "commit-interval", "until-end", "create-topics", "n", "seed", "rate", "http"} {
 		if !strings.Contains(stderr, "\n  -"+name) {
 			t.Errorf("no flag -%s in\n%s", name, stderr)
 		}
@@ -66,6 +66,9 @@ func TestOptions(t *testing.T) {
 	}{
 		{nil, options{embedded: true, n: 100_000, seed: 1, cfg: kafka.Config{CommitInterval: 100 * time.Millisecond, UntilEnd: true}}},
 		{[]string{"-n", "5", "-seed", "9"}, options{embedded: true, n: 5, seed: 9, cfg: kafka.Config{CommitInterval: 100 * time.Millisecond, UntilEnd: true}}},
+		{[]string{"-http", ":0"}, options{embedded: true, n: 100_000, seed: 1, rate: 500, http: ":0", cfg: kafka.Config{CommitInterval: 100 * time.Millisecond}}},
+		{[]string{"-http", ":0", "-until-end"}, options{embedded: true, n: 100_000, seed: 1, http: ":0", cfg: kafka.Config{CommitInterval: 100 * time.Millisecond, UntilEnd: true}}},
+		{append(cluster[:4:4], "-http", ":0", "-rate", "9"), options{registry: "http://r", seed: 1, rate: 9, http: ":0", cfg: kafka.Config{Brokers: brokers, CommitInterval: 100 * time.Millisecond}}},
 		{cluster, options{registry: "http://r", seed: 1, cfg: kafka.Config{Brokers: brokers, CommitInterval: 100 * time.Millisecond}}},
 		{
 			append(cluster[:4:4], "-n", "7", "-create-topics", "-group", "g", "-instance", "i", "-delivery", "at-least-once", "-commit-interval", "1s", "-until-end"),
