@@ -4,6 +4,7 @@
 // rows; here they are turned as the screen has room: along it, or down on a phone.
 
 const SVG = "http://www.w3.org/2000/svg";
+const LANE = 20; // pixels beside the nodes, for ways that go round them
 
 function svg(name, attributes, ...children) {
   const e = document.createElementNS(SVG, name);
@@ -14,13 +15,21 @@ function svg(name, attributes, ...children) {
 
 const ruler = document.createElement("canvas").getContext("2d");
 
-// fit cuts text to a width in pixels.
+// fit cuts text to a width in pixels. It leaves begin and end: names often differ there.
 function fit(text, width, font) {
   ruler.font = font + " " + getComputedStyle(document.body).fontFamily;
-  if (ruler.measureText(text).width <= width) return text;
-  let n = text.length;
-  while (n > 1 && ruler.measureText(text.slice(0, n) + "…").width > width) n--;
-  return text.slice(0, n) + "…";
+  let short = text;
+  for (let n = text.length - 1; n > 1 && ruler.measureText(short).width > width; n--) {
+    short = text.slice(0, Math.ceil(n * .6)) + "…" + text.slice(text.length - Math.floor(n * .4));
+  }
+  return short;
+}
+
+// between is a point on the curve from a to b that drawEdge draws.
+function between(a, b, t, down) {
+  const mix = (p, c1, c2, q) => (1 - t) ** 3 * p + 3 * (1 - t) ** 2 * t * c1 + 3 * (1 - t) * t ** 2 * c2 + t ** 3 * q;
+  const m = down ? (a.y + b.y) / 2 : (a.x + b.x) / 2;
+  return down ? { x: mix(a.x, a.x, b.x, b.x), y: mix(a.y, m, m, b.y) } : { x: mix(a.x, m, m, b.x), y: mix(a.y, a.y, b.y, b.y) };
 }
 
 class Graph {
@@ -40,47 +49,59 @@ class Graph {
     if (this.latest) this.update(this.latest);
   }
 
-  // measure chooses the direction and the sizes.
+  // measure chooses the direction and the sizes: along if that fits, else down if that
+  // does, which is for phones, else along in several bands, or wider than the screen.
   measure() {
-    const g = this.graph, rows = g.rows + 1, along = g.layers;
-    const wide = { w: 158, h: 66, gapMain: 64, gapCross: 20 };
-    const need = (w, gap) => along * w + (along - 1) * gap;
+    const g = this.graph, rows = g.rows + 1, phone = this.width < 600;
+    const need = (w, gap, layers) => layers * w + (layers - 1) * gap;
     this.down = false;
-    if (need(wide.w, wide.gapMain) <= this.width) {
+    this.perBand = g.layers;
+    const along = { w: 158, h: 66, gapMain: 64, gapCross: 20 };
+    if (need(along.w, along.gapMain, g.layers) <= this.width) {
       // With room to spare cards and ways grow a little.
-      const spare = Math.min(1.25, this.width / need(wide.w, wide.gapMain));
-      return { ...wide, w: wide.w * spare, gapMain: wide.gapMain * spare };
+      const spare = Math.min(1.25, this.width / need(along.w, along.gapMain, g.layers));
+      return { ...along, w: along.w * spare, gapMain: along.gapMain * spare };
     }
-    if (need(136, 50) <= this.width) return { ...wide, w: 136, gapMain: 50 };
-    const w = Math.min(230, (this.width - 18 - (rows - 1) * 12) / rows);
-    if (w >= 104) {
+    Object.assign(along, { w: 136, gapMain: 50 });
+    if (need(along.w, along.gapMain, g.layers) <= this.width) return along;
+    const w = Math.min(230, (this.width - LANE - (rows - 1) * 12) / rows);
+    if (phone && w >= 104) {
       this.down = true;
       return { w, h: 66, gapMain: 32, gapCross: 12 };
     }
-    return this.width < 600 ? (this.down = true, { w: 116, h: 66, gapMain: 32, gapCross: 12 }) : { ...wide, w: 136, gapMain: 50 };
+    const fitting = Math.floor((this.width - 2 * LANE + along.gapMain) / (along.w + along.gapMain));
+    if (!phone && fitting >= 3) {
+      this.perBand = Math.ceil(g.layers / Math.ceil(g.layers / fitting)); // bands of one length
+      along.w = Math.min(200, (this.width - 2 * LANE - (this.perBand - 1) * along.gapMain) / this.perBand);
+    }
+    return along;
   }
 
   // at returns a place's left upper corner.
   at(layer, row) {
     const s = this.size;
-    return this.down
-      ? { x: row * (s.w + s.gapCross), y: layer * (s.h + s.gapMain) }
-      : { x: layer * (s.w + s.gapMain), y: row * (s.h + s.gapCross) };
+    if (this.down) return { x: row * (s.w + s.gapCross), y: layer * (s.h + s.gapMain) };
+    const band = Math.floor(layer / this.perBand);
+    return { x: this.left + (layer % this.perBand) * (s.w + s.gapMain), y: band * this.bandHeight + row * (s.h + s.gapCross) };
   }
 
   draw() {
     const g = this.graph, s = (this.size = this.measure());
-    const lane = g.deadLetter ? 18 : 0; // where dead letters go along
-    let end = this.at(g.layers - 1, g.rows);
-    let width = end.x + s.w, height = end.y + s.h;
+    const bands = Math.max(1, Math.ceil(g.layers / this.perBand)), folded = bands > 1;
+    this.bandHeight = g.rows * (s.h + s.gapCross) + s.h + 44;
+    this.left = folded ? LANE : 0; // where ways come back
+    const end = this.at(Math.min(g.layers, this.perBand) - 1, g.rows);
+    let width = end.x + s.w + (folded ? LANE : 0), height = (bands - 1) * this.bandHeight + end.y + s.h;
+    if (this.down) height = this.at(g.layers - 1, 0).y + s.h, width = this.at(0, g.rows).x + s.w;
     if (g.deadLetter) {
-      if (this.down) { width += lane; height += s.h + s.gapMain; } else height += s.h + s.gapCross;
+      if (this.down) width += LANE;
+      height += s.h + (this.down ? s.gapMain : s.gapCross);
     }
+    const side = this.down || folded; // dead letters go down beside the nodes, else along below
     this.letterAt = { x: width - s.w, y: height - s.h };
-    this.laneAt = this.down ? width - lane / 2 : height - s.h / 2;
+    const laneAt = side ? width - 5 : height - s.h / 2;
     const root = svg("svg", { width: width + 2, height: height + 2, viewBox: `-1 -1 ${width + 2} ${height + 2}`, role: "img", "aria-label": this.label });
-    const ways = svg("g"), labels = svg("g"), cards = svg("g");
-    const drains = svg("g", { class: "drains" });
+    const drains = svg("g", { class: "drains" }), ways = svg("g"), labels = svg("g"), cards = svg("g");
     root.append(drains, ways, cards, labels);
     this.edges = g.edges.map((e) => this.drawEdge(e, ways, labels));
     this.nodes = g.nodes.map((n) => this.drawNode(n, this.at(n.layer, n.row), cards));
@@ -88,9 +109,10 @@ class Graph {
       this.letters = this.drawNode({ name: g.deadLetter, kind: "dead letters", css: "letters" }, this.letterAt, cards);
       this.drains = g.nodes.map((n) => {
         const p = this.at(n.layer, n.row), a = this.letterAt;
-        const d = this.down
-          ? `M${p.x + s.w},${p.y + s.h * .7} H${this.laneAt - 6} q6,0 6,6 V${a.y}`
-          : `M${p.x + s.w * .3},${p.y + s.h} V${this.laneAt - 6} q0,6 6,6 H${a.x}`;
+        const below = Math.floor(n.layer / this.perBand) * this.bandHeight + this.bandHeight - 36; // of the band
+        const d = this.down ? `M${p.x + s.w},${p.y + s.h * .7} H${laneAt - 6} q6,0 6,6 V${a.y}`
+          : folded ? `M${p.x + s.w * .3},${p.y + s.h} V${below - 6} q0,6 6,6 H${laneAt - 6} q6,0 6,6 V${a.y}`
+            : `M${p.x + s.w * .3},${p.y + s.h} V${laneAt - 6} q0,6 6,6 H${a.x}`;
         const way = svg("path", { class: "edge letters", d, visibility: "hidden" });
         drains.append(way);
         return way;
@@ -129,21 +151,34 @@ class Graph {
     let d = `M${points[0].x},${points[0].y}`;
     for (let i = 1; i < points.length; i++) {
       const a = points[i - 1], b = points[i];
-      if (i % 2 === 0) { d += ` L${b.x},${b.y}`; continue; } // past a layer
-      const m = down ? (a.y + b.y) / 2 : (a.x + b.x) / 2;
-      d += down ? ` C${a.x},${m} ${b.x},${m} ${b.x},${b.y}` : ` C${m},${a.y} ${m},${b.y} ${b.x},${b.y}`;
+      if (i % 2 === 0) d += ` L${b.x},${b.y}`; // past a layer
+      else if (!down && b.x < a.x) d += this.fold(a, b, places[(i - 1) / 2][0], edge);
+      else {
+        const m = down ? (a.y + b.y) / 2 : (a.x + b.x) / 2;
+        d += down ? ` C${a.x},${m} ${b.x},${m} ${b.x},${b.y}` : ` C${m},${a.y} ${m},${b.y} ${b.x},${b.y}`;
+      }
     }
     ways.append(svg("path", { class: "edge " + edge.kind, d }));
     if (edge.kind !== "records") return null;
     const stream = svg("path", { class: "stream", d });
     ways.append(stream);
     const a = points[points.length - 2], b = points[points.length - 1];
-    // Where a way is straight its figure stands beside it, else on it.
-    const label = down
-      ? svg("text", { class: "rate beside", x: (a.x + b.x) / 2 + 8, y: (a.y + b.y) / 2 + 4 })
-      : svg("text", { class: "rate", x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 - (Math.abs(a.y - b.y) < 8 ? 7 : -4) });
+    const joins = g.edges.filter((e) => e.to === edge.to).length > 1; // then figures keep apart before they meet
+    const on = between(a, b, joins ? .25 : .5, down);
+    // A figure stands on its way; beside it where that is straight; and where the way comes
+    // back for the next band, above the node that it leads to.
+    const label = !down && b.x < a.x ? svg("text", { class: "rate beside", x: b.x - 4, y: b.y - s.h / 2 - 6 })
+      : down ? svg("text", { class: "rate beside", x: on.x + 8, y: on.y + 4 })
+        : svg("text", { class: "rate", x: on.x, y: on.y - (Math.abs(a.y - b.y) < 8 ? 7 : -4) });
     labels.append(label);
     return { stream, label, of: edge };
+  }
+
+  // fold leads from the end of a band between the two to the begin of the next.
+  fold(a, b, layer, edge) {
+    const below = (Math.floor(layer / this.perBand) + 1) * this.bandHeight - 22 + 4 * (edge.from % 3);
+    const out = a.x + LANE / 2, back = b.x - LANE / 2, r = 6;
+    return ` H${out - r} q${r},0 ${r},${r} V${below - r} q0,${r} ${-r},${r} H${back + r} q${-r},0 ${-r},${r} V${b.y - r} q0,${r} ${r},${r} H${b.x}`;
   }
 
   // update shows a run's figures.
@@ -154,7 +189,7 @@ class Graph {
       if (!e) return;
       const rate = run.edges[i] ?? null;
       e.stream.setAttribute("class", "stream" + (rate > 0 ? " on" : "") + (rate >= 1000 ? " fast" : ""));
-      set(e.label, (e.of.branch ? "#" + e.of.branch + "  " : "") + (rate === null ? "" : perSecond(rate)));
+      set(e.label, (e.of.branch ? "#" + e.of.branch + ": " : "") + (rate === null ? "" : perSecond(rate)));
     });
     this.nodes.forEach((n, i) => this.updateNode(n, run.stages[i], run));
     if (this.letters) {
@@ -174,11 +209,12 @@ class Graph {
     set(n.time, s.time.p99 === null ? "" : "p99 " + duration(s.time.p99));
     const errors = s.deadLetters + s.skipped;
     let badge = "";
-    if (s.waiting > 0) badge = "⧗ waits";
+    if (s.waiting > 0) badge = "‖ waits";
     else if (errors > 0) badge = "▲ " + short(errors);
     else if (s.lag > 0) badge = "lag " + short(s.lag);
     else if (table && table.lag > 0) badge = "lag " + short(table.lag);
     set(n.badge, badge);
+    n.badge.setAttribute("class", badge.startsWith("lag") ? "badge calm" : "badge");
     n.e.classList.toggle("trouble", s.waiting > 0 || s.recent > 0);
     const lines = [`${n.of.kind} ${n.of.name}`];
     if (n.of.topics && n.of.topics.join() !== n.of.name) lines.push("topics: " + n.of.topics.join(", "));

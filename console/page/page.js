@@ -22,7 +22,8 @@ function duration(ms) {
   if (ms < 1) return Math.max(1, Math.round(ms * 1000)) + " µs";
   if (ms < 999.5) return Number(ms.toPrecision(ms < 100 ? 2 : 3)) + " ms";
   const s = ms / 1000;
-  if (s < 59.95) return s.toFixed(1) + " s";
+  if (s < 9.95) return s.toFixed(1) + " s";
+  if (s < 59.5) return Math.round(s) + " s";
   if (s < 3600) return Math.floor(s / 60) + " min " + Math.floor(s % 60) + " s";
   if (s < 172800) return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
   return Math.floor(s / 86400) + " days";
@@ -99,7 +100,7 @@ class Run {
 
     const p = run.partitions, idle = p.total === 0;
     set(tile.lag.big, idle || p.unknown === p.total ? "–" : count(p.lag));
-    set(tile.lag.sub, idle ? "no partitions" : plural(p.total, "partition", "partitions") + (p.waiting ? `, ⧗ ${p.waiting} waiting` : "") + (p.unknown ? `, ${p.unknown} unknown` : ""));
+    set(tile.lag.sub, idle ? "no partitions" : plural(p.total, "partition", "partitions") + (p.waiting ? `, ‖ ${p.waiting} waiting` : "") + (p.unknown ? `, ${p.unknown} unknown` : ""));
     mood(tile.lag.box, p.waiting ? "warn" : "");
 
     set(tile.commit.big, ended ? "–" : c.age === null ? "none yet" : (c.overdue ? "✕ " : "") + duration(c.age) + " ago");
@@ -160,6 +161,7 @@ class Stages {
   constructor(nodes) {
     const head = ["Stage", "Kind", "In/s", "Out/s", "p50", "p99", "Dropped", "Dead letters", "Skipped", "Retries", "Cache hits", "On error"];
     const body = el("tbody");
+    this.kinds = nodes.map((n) => n.kind);
     this.rows = nodes.map((n) => {
       const cells = head.slice(2, -1).map(() => el("td", { className: "num" }));
       body.append(el("tr", {}, el("th", { scope: "row" }, n.name), el("td", { className: "muted" }, n.kind), ...cells, el("td", { className: "muted" }, n.policy || "")));
@@ -172,7 +174,7 @@ class Stages {
   update(stages) {
     stages.forEach((s, i) => {
       const time = (t) => (t === null ? "–" : duration(t)), rate = (r) => (r === null ? "–" : perSecond(r));
-      const texts = [rate(s.in), rate(s.out), time(s.time.p50), time(s.time.p99), count(s.dropped), count(s.deadLetters), count(s.skipped), count(s.retries),
+      const texts = [this.kinds[i] === "table" ? "–" : rate(s.in), ["table", "output"].includes(this.kinds[i]) ? "–" : rate(s.out), time(s.time.p50), time(s.time.p99), count(s.dropped), count(s.deadLetters), count(s.skipped), count(s.retries),
         s.hits === undefined ? "–" : (s.hits * 100).toFixed(1) + " %"];
       texts.forEach((text, j) => set(this.rows[i][j], text));
       this.rows[i][5].classList.toggle("warn-text", s.recent > 0 && s.deadLetters > 0);
@@ -198,8 +200,9 @@ class Partitions {
       return el("th", { scope: "col", className: css || "" }, button);
     });
     this.body = el("tbody");
-    this.element = el("div", { className: "panel" }, el("h3", {}, "Partitions ", this.note),
-      el("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: "Partitions" }, el("table", {}, el("thead", {}, el("tr", {}, ...this.heads)), this.body)));
+    this.table = el("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: "Partitions" },
+      el("table", {}, el("thead", {}, el("tr", {}, ...this.heads)), this.body));
+    this.element = el("div", { className: "panel" }, el("h3", {}, "Partitions ", this.note), this.table);
   }
 
   sort(column) {
@@ -231,12 +234,13 @@ class Partitions {
       const tr = this.body.rows[i] || this.row();
       const unknown = (n) => (n < 0 ? "–" : count(n));
       const texts = [p.topic, String(p.partition), unknown(p.committed), unknown(p.lag), p.heard === null ? "–" : duration(p.heard),
-        p.waiting ? `⧗ ${p.waiting}${p.cause ? ": " + p.cause : ""}` : ""];
+        p.waiting ? `‖ ${p.waiting}${p.cause ? ": " + p.cause : ""}` : ""];
       texts.forEach((text, j) => set(tr.cells[j], text));
       tr.cells[5].classList.toggle("warn-text", Boolean(p.waiting));
       tr.cells[5].hidden = !waits;
     });
     this.heads[5].hidden = !waits;
+    this.table.hidden = rows.length === 0;
   }
 
   row() {
@@ -326,6 +330,9 @@ function show(state) {
   }
   for (const r of state.runs) page.runs.get(r.id).update(r, state.at, names.filter((n) => n === r.pipeline).length > 1);
   overview(state.runs, names);
+  // For those who hear the page: what has changed, not every figure.
+  const late = state.runs.filter((r) => r.commits.overdue).map((r) => `commits of ${r.pipeline} are late`);
+  set($("news"), [...late, ...state.notReady, ...state.failed].join("; ").replace(/ for [\d.hms]+$/, "") || "all is well");
 }
 
 function overview(runs, names) {
