@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/leat-stream/leat/internal/instruments"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -16,9 +17,10 @@ import (
 // that is where rates and the curve of the last two minutes come from. All browsers
 // share what is made for one.
 type Console struct {
-	cfg   Config
-	page  *page
-	began time.Time
+	cfg     Config
+	page    *page
+	began   time.Time
+	metrics instruments.Runs // knows runs that are not shown any more, too
 
 	mu     sync.Mutex
 	runs   []*run // in the order of their starts
@@ -46,6 +48,7 @@ const maxEnded = 8
 // RunStarted implements pipeline.Observer. A run takes the place of one of the same
 // pipeline that has ended.
 func (c *Console) RunStarted(r *pipeline.Running) {
+	c.metrics.RunStarted(r)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastID++
@@ -65,6 +68,7 @@ func (c *Console) RunEnded(r *pipeline.Running, err error) {
 		return
 	}
 	x.end(err)
+	c.metrics.RunEnded(r, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forget()

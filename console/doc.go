@@ -13,6 +13,7 @@
 //
 //	/            the page
 //	/state.json  what the page shows, see [State]
+//	/metrics     Prometheus' text format, see docs/observability
 //	/healthz     200, or 503 when a run has ended with an error
 //	/readyz      200 when every run is joined and commits, else 503 with the reasons
 //

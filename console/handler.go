@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/leat-stream/leat/internal/instruments"
 )
 
 // ServeHTTP implements http.Handler: the page and what it needs, see the package. To
@@ -39,6 +41,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, "image/svg+xml", http.StatusOK, icon)
 	case "state.json":
 		c.serveState(w, r)
+	case "metrics":
+		c.serveMetrics(w)
 	case "healthz":
 		serveReasons(w, c.failed())
 	case "readyz":
@@ -92,6 +96,15 @@ func (c *Console) serveState(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	write(w, "application/json", http.StatusOK, body)
+}
+
+func (c *Console) serveMetrics(w http.ResponseWriter) {
+	var b bytes.Buffer
+	if err := c.metrics.WriteText(&b); err != nil { // a buffer takes everything
+		http.Error(w, "the metrics cannot be written", http.StatusInternalServerError)
+		return
+	}
+	write(w, instruments.ContentType, http.StatusOK, b.Bytes())
 }
 
 // write leaves the body of an answer to HEAD to net/http.

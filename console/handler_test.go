@@ -33,7 +33,7 @@ func TestHeadersOfAnswers(t *testing.T) {
 	live := newConsole(t, console.Config{})
 	for path, want := range map[string]string{
 		"/": "text/html; charset=utf-8", "/state.json": "application/json", "/icon.svg": "image/svg+xml",
-		"/healthz": "text/plain; charset=utf-8", "/readyz": "text/plain; charset=utf-8", "/nothing": "text/plain; charset=utf-8",
+		"/metrics": "text/plain; version=0.0.4; charset=utf-8", "/healthz": "text/plain; charset=utf-8", "/readyz": "text/plain; charset=utf-8", "/nothing": "text/plain; charset=utf-8",
 	} {
 		r := httptest.NewRequest("GET", path, nil)
 		r.Header.Set("Origin", "http://elsewhere.example")

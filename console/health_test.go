@@ -76,6 +76,30 @@ func TestReadiness(t *testing.T) {
 	})
 }
 
+// Counters are those of all runs, also of one that is over, and only grow.
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		live := newConsole(t, console.Config{})
+		p := checked("p", passes)
+		c := cluster(p, 1)
+		if body := get(live, "/metrics").Body.String(); body != "" {
+			t.Errorf("without runs: %s", body)
+		}
+		for _, want := range []string{"5", "10"} {
+			feed(c, 5, "v")
+			w := c.Start(t.Context(), p, observed(live))
+			pass(5 * time.Second)
+			line := `leat_input_records_total{pipeline="p"} ` + want + "\n"
+			running := get(live, "/metrics").Body.String()
+			stop(t, w)
+			ended := get(live, "/metrics").Body.String()
+			if !strings.Contains(running, line) || !strings.Contains(ended, line) {
+				t.Errorf("running or ended, it has no line %s", line)
+			}
+		}
+	})
+}
+
 // A run that fails makes the process unhealthy until another takes its place.
 func TestFailedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -305,7 +305,7 @@ func TestConcurrentRequests(t *testing.T) {
 	})
 	var asking, running sync.WaitGroup
 	done := make(chan struct{})
-	for _, path := range []string{"/", "/state.json", "/healthz", "/readyz"} {
+	for _, path := range []string{"/", "/state.json", "/metrics", "/healthz", "/readyz"} {
 		for range 3 {
 			asking.Go(func() {
 				for {
