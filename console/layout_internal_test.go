@@ -59,6 +59,18 @@ func TestLayoutOfBranches(t *testing.T) {
 	}
 }
 
+// The order in which nodes were built need not be the one that crosses least.
+func TestLayoutUncrosses(t *testing.T) {
+	g := layout(topologyOf(nil, [2]string{"in", "a"}, [2]string{"in", "b"}, [2]string{"b", "x"}, [2]string{"a", "y"}, [2]string{"x", "z"}))
+	row := map[string]float64{}
+	for _, n := range g.Nodes {
+		row[n.Name] = n.Row
+	}
+	if (row["a"] < row["b"]) != (row["y"] < row["x"]) {
+		t.Errorf("the ways to x and y cross: %v", row)
+	}
+}
+
 // An input that is needed late stands late; tables and topics that are read again are edges, too.
 func TestLayoutOfTablesAndTopics(t *testing.T) {
 	g := layout(pipeline.Topology{

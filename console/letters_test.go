@@ -109,6 +109,26 @@ func TestLettersAreBounded(t *testing.T) {
 	}
 }
 
+// The last ones are kept, whatever transactions they came in.
+func TestLastLettersAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := refusing(serde.JSON[order]())
+		c, live := cluster(p, 1), newConsole(t, console.Config{})
+		w := c.Start(t.Context(), p, observed(live))
+		defer stop(t, w)
+		for range 4 {
+			for range 30 {
+				c.Feed("in", bytesOf(nil, []byte("no")))
+			}
+			pass(time.Second)
+		}
+		got := only(t, live).DeadLetters
+		if len(got) != 50 || got[0].Offset != 119 || got[49].Offset != 70 {
+			t.Errorf("%d letters, of offsets %d to %d", len(got), got[0].Offset, got[len(got)-1].Offset)
+		}
+	})
+}
+
 // With HidePayloads nothing of a record is in the document.
 func TestHiddenPayloads(t *testing.T) {
 	p := refusing(serde.JSON[order]())
@@ -175,8 +195,13 @@ func TestDecodingIsBounded(t *testing.T) {
 		asked = 0
 		answer = func(context.Context) error { return pipeline.Retriable(errors.New("down")) }
 		only(t, live)
+		pass(5 * time.Second)
+		only(t, live)
+		if asked != 3 {
+			t.Errorf("asked %d times within the pause", asked)
+		}
 		answer = func(context.Context) error { return nil }
-		pass(11 * time.Second)
+		pass(6 * time.Second)
 		if l := only(t, live).DeadLetters; l[0].Form != console.FormJSON || l[3].Form != console.FormText || asked != 6 {
 			t.Errorf("forms %s and %s, asked %d times", l[0].Form, l[3].Form, asked)
 		}

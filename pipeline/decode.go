@@ -30,8 +30,5 @@ func (p *Pipeline) Decode(ctx context.Context, r *Raw) (value any, err error) {
 
 // decodesAny hides a serde's type.
 func decodesAny[T any](serde Serde[T]) func(context.Context, Slot, []byte) (any, error) {
-	if serde == nil {
-		return nil // reported by Validate
-	}
 	return func(ctx context.Context, at Slot, data []byte) (any, error) { return serde.Decode(ctx, at, data) }
 }

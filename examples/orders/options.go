@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 
 	"github.com/leat-stream/leat/pipeline"
@@ -75,6 +76,9 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		o.cfg.Delivery = pipeline.AtLeastOnce
 	case *delivery != "exactly-once":
 		return nil, usage(stderr, "-delivery is exactly-once or at-least-once, not %q", *delivery)
+	}
+	if _, _, err := net.SplitHostPort(o.http); o.http != "" && err != nil {
+		return nil, usage(stderr, "-http: %v; give host:port or :port", err)
 	}
 	if o.cfg.CommitInterval <= 0 {
 		return nil, usage(stderr, "-commit-interval must be positive")

@@ -21,6 +21,8 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"more"}, `unexpected argument "more"`},
 		{[]string{"-n", "many"}, `invalid value "many" for flag -n`},
 		{[]string{"-n", "-1"}, "-n and -rate must not be negative"},
+		{[]string{"-rate", "-1"}, "-n and -rate must not be negative"},
+		{[]string{"-http", "8080"}, "-http: address 8080: missing port"},
 		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
 		{[]string{"-delivery", "twice"}, `-delivery is exactly-once or at-least-once, not "twice"`},
 		{[]string{"-commit-interval", "0"}, "-commit-interval must be positive"},
