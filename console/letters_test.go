@@ -187,10 +187,10 @@ func TestDecodingIsBounded(t *testing.T) {
 			t.Errorf("asked %d times", asked)
 		}
 
+		answer = nil
 		for range 3 {
 			c.Feed("in", bytesOf(nil, []byte(`{"id":"b"}`)))
 		}
-		answer = nil
 		pass(time.Second)
 		asked = 0
 		answer = func(context.Context) error { return pipeline.Retriable(errors.New("down")) }

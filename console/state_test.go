@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,9 +174,9 @@ func TestLagWithoutCommitsIsOverdue(t *testing.T) {
 // What stands in the graph: waits, errors of the last minute, aborts by reason, caches.
 func TestTroubleIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := true
+		var up atomic.Bool
 		p := checked("p", func(_ context.Context, v string) error {
-			if v == "retry" && down {
+			if v == "retry" && !up.Load() {
 				return pipeline.Retriable(errNo)
 			}
 			if v == "bad" {
@@ -203,7 +204,7 @@ func TestTroubleIsShown(t *testing.T) {
 		if w := r.Partitions.Worst; r.Stages[1].Waiting != 1 || r.Partitions.Waiting != 1 || w[0].Waiting != "check" || w[0].Cause != "no" {
 			t.Errorf("waiting %+v, %+v", r.Stages[1], w)
 		}
-		down = false
+		up.Store(true)
 		pass(2 * time.Minute)
 		if s := only(t, live).Stages[1]; s.Recent != 0 || s.DeadLetters != 6 || s.Waiting != 0 || s.Retries == 0 {
 			t.Errorf("two minutes later: %+v", s)
