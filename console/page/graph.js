@@ -163,7 +163,7 @@ class Graph {
     const stream = svg("path", { class: "stream", d });
     ways.append(stream);
     const a = points[points.length - 2], b = points[points.length - 1];
-    const joins = g.edges.filter((e) => e.to === edge.to).length > 1; // then figures keep apart before they meet
+    const joins = g.edges.filter((e) => e.to === edge.to && e.kind === "records").length > 1; // then figures keep apart before they meet
     const on = between(a, b, joins ? .25 : .5, down);
     // A figure stands on its way; beside it where that is straight; and where the way comes
     // back for the next band, above the node that it leads to.
