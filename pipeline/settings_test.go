@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/leat-stream/leat/pipeline"
+	"github.com/leat-stream/leat/pipelinetest"
+	"github.com/leat-stream/leat/serde"
 )
 
 // told is a source that tells its settings.
@@ -37,4 +39,32 @@ func TestSettingsOfARun(t *testing.T) {
 			t.Errorf("settings %+v", w.run.Settings)
 		}
 	})
+}
+
+// teller prints the settings of each run. A console or a metric would keep them.
+type teller struct{}
+
+func (teller) RunStarted(r *pipeline.Running) {
+	for _, s := range r.Settings {
+		fmt.Println(s.Of, s.Name, s.Value)
+	}
+}
+
+func (teller) RunEnded(*pipeline.Running, error) {}
+
+// An observer is told the configuration in force, of source and sink, too, if they are
+// Configured, as Kafka's are.
+func ExampleConfigured() {
+	p := pipeline.New("example")
+	pipeline.To(pipeline.From(p, "in", serde.String()), "out", serde.String())
+	observe := pipelinetest.Engine(pipeline.Observers(teller{}), pipeline.CommitEvery(50*time.Millisecond, 0, 0))
+	if err := pipelinetest.For(p).Run(context.Background(), p, observe); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// run Delivery exactly-once
+	// run CommitInterval 50ms
+	// run CommitRecords 100000
+	// run CommitBytes 33554432
+	// run StopTimeout 10s
 }
