@@ -33,7 +33,7 @@ func (c Config) Validate() error {
 	var bad []error
 	for _, h := range c.Hosts {
 		if h == "" || strings.ContainsAny(h, "/:*@ ") {
-			bad = append(bad, fmt.Errorf("Hosts: %q is not a host's name; give it without scheme, port and path", h))
+			bad = append(bad, fmt.Errorf("%q in Hosts is not a host's name; give it without scheme, port and path", h))
 		}
 	}
 	if err := errors.Join(bad...); err != nil {

@@ -52,7 +52,7 @@ func full(t *testing.T) kafka.Config {
 		Brokers: []string{"127.0.0.1:1"}, ClientID: "client", AllowInsecureTLS: true,
 		TLS: &tls.Config{
 			Certificates: []tls.Certificate{pair}, RootCAs: x509.NewCertPool(), InsecureSkipVerify: true,
-			SessionTicketKey: [32]byte([]byte(planted + planted + planted)), KeyLogWriter: io.Discard,
+			KeyLogWriter:         io.Discard,
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
 		},
 		SASL: kafka.SASL{
