@@ -109,8 +109,11 @@ func once(ctx context.Context, c *chain, s subject, on bool, n int) (u usage, er
 	p := c.build(a.options...)
 	cfg := pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1)}
 	acks := &acknowledging{}
-	if a.interceptor != nil {
-		acks.interceptor = a.interceptor(p)
+	if s.intercepts {
+		acks.interceptor = idle{}
+		if a.interceptor != nil {
+			acks.interceptor = a.interceptor(p)
+		}
 		cfg.Intercept = func(o *pipeline.Outgoing) { _ = acks.interceptor.OnSend(o) }
 	}
 	cluster := pipelinetest.NewCluster(cfg)
@@ -122,7 +125,7 @@ func once(ctx context.Context, c *chain, s subject, on bool, n int) (u usage, er
 		return u, err
 	}
 	source, sink := cluster.Ends()
-	if a.interceptor != nil {
+	if s.intercepts {
 		acks.TransactionalSink = sink.(pipeline.TransactionalSink)
 		sink = acks
 	}

@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer) (holds bool, err err
 	n := flags.Int("n", 400_000, "records of a run")
 	chains := flags.String("chains", "orders,trivial", "the pipelines")
 	what := flags.String("what", "", "of "+names()+": what is to be measured; default all")
-	bounds := bars{"metrics": 1.03}
+	bounds := bars{"metrics": 1.03, "sampled-out": 1.10, "batch-spans": 1.15}
 	flags.Var(bounds, "bar", "largest ratio, as in metrics:1.03; may be repeated")
 	if err := flags.Parse(args); err != nil {
 		return false, err

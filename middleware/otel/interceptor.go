@@ -69,15 +69,18 @@ func (i *interceptor) OnAcknowledgement(kafka.Result, error) {}
 
 // OnAcknowledgementHeaders ends a send span and notes it for the transaction's.
 func (i *interceptor) OnAcknowledgementHeaders(r kafka.Result, headers pipeline.Headers, err error) {
-	i.acked = time.Now()
 	if i.records == 0 {
-		i.began = i.acked.Add(-r.Latency)
+		i.began = time.Now().Add(-r.Latency)
 	}
 	i.records++
-	if i.t.cfg.Records == NoRecords && len(i.links) == maxLinks {
-		return // neither a span to end nor room for a link
+	var sc trace.SpanContext
+	if i.t.cfg.Records != NoRecords || len(i.links) < maxLinks { // else there is neither a span to end nor room for a link
+		_, sc = i.t.carried(headers)
 	}
-	_, sc := i.t.carried(headers)
+	if !sc.IsSampled() && len(i.links) == 0 {
+		return // the transaction may have no span: the clock is not read
+	}
+	i.acked = time.Now()
 	if !sc.IsSampled() {
 		return
 	}
