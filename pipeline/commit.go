@@ -50,7 +50,7 @@ func (w *Worker) account(t *Task) {
 		if len(m.took) > 0 {
 			w.observers.processed(t.partition.Topic, m.took)
 		}
-		m.flush(t.counts.records)
+		m.flush()
 	}
 	w.cfg.stats.add(&t.counts)
 }

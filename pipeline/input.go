@@ -11,6 +11,7 @@ func From[T any](p *Pipeline, topic string, serde Serde[T], opts ...StageOption)
 	if n.cfg.partitioner != nil || n.cfg.headers != nil {
 		p.mistake("input %q: PartitionBy and AddHeader are options of outputs", topic)
 	}
+	n.cfg.oneToOne = true
 	n.instantiate = func(sc *StageContext, next []any) any { return decoder(sc, topic, serde, next[0].(Next[T])) }
 	return Stream[T]{n: n}
 }

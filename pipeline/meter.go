@@ -12,12 +12,16 @@ import (
 
 // meter counts what passes the nodes and edges of the graph in one run. Its tasks
 // count for themselves and add to it once for each hand-over.
+//
+// Behind a node that passes on all that it does not fail, nothing is counted: what is
+// counted before it says it all. Each place that is counted costs 3 ns a record.
 type meter struct {
 	edges   []edge
 	first   map[*port]int // number of a port's first edge
 	passed  []atomic.Int64
 	in      []atomic.Int64 // by node, for inputs
 	dropped []atomic.Int64 // by node
+	failed  []atomic.Int64 // by node
 	times   []histogram.Histogram
 	records histogram.Histogram // the whole chain
 	ends    [OutcomeUnknown + 1]transactionTimes
@@ -36,7 +40,7 @@ type trouble struct{ skipped, retries int64 }
 func newMeter(p *Pipeline) *meter {
 	n := len(p.nodes)
 	m := &meter{
-		edges: p.edges(), first: map[*port]int{}, in: make([]atomic.Int64, n), dropped: make([]atomic.Int64, n),
+		edges: p.edges(), first: map[*port]int{}, in: make([]atomic.Int64, n), dropped: make([]atomic.Int64, n), failed: make([]atomic.Int64, n),
 		times: make([]histogram.Histogram, n), caches: map[int]CacheStats{}, trouble: map[string]*trouble{},
 	}
 	for i, n := range p.nodes {
@@ -51,6 +55,11 @@ func newMeter(p *Pipeline) *meter {
 		}
 	}
 	return m
+}
+
+// counted reports whether an edge is counted, or follows from what comes before.
+func (e edge) counted() bool {
+	return !e.from.cfg.oneToOne || len(e.from.ports) > 1 || len(e.from.ports[e.port].consumers) > 1
 }
 
 func (m *meter) troubled(stage string, add func(*trouble)) {
@@ -81,8 +90,8 @@ func (m *meter) stages(p *Pipeline) []StageStats {
 			s.Cache = &c
 		}
 	}
-	for i, e := range m.edges {
-		n := m.passed[i].Load()
+	for i, n := range m.passages(p) {
+		e := m.edges[i]
 		all[e.to.id].In += n
 		if m.first[e.from.ports[e.port]] == i {
 			all[e.from.id].Out += n
@@ -116,10 +125,20 @@ func (m *meter) ended() (all []TransactionsStats) {
 	return all
 }
 
-func (m *meter) passages() []int64 {
-	all := make([]int64, len(m.passed))
-	for i := range all {
-		all[i] = m.passed[i].Load()
+// passages returns the counts by edge.
+func (m *meter) passages(p *Pipeline) []int64 {
+	all := make([]int64, len(m.edges))
+	in := make([]int64, len(p.nodes))
+	next := 0
+	for i := range p.nodes { // a node's edges come in its place, and lead to later ones
+		in[i] += m.in[i].Load()
+		for ; next < len(m.edges) && m.edges[next].from.id == i; next++ {
+			e := m.edges[next]
+			if all[next] = m.passed[next].Load(); !e.counted() {
+				all[next] = max(0, in[i]-m.failed[i].Load()) // what is under way may be in one of them only
+			}
+			in[e.to.id] += all[next]
+		}
 	}
 	return all
 }
@@ -128,16 +147,18 @@ func (m *meter) passages() []int64 {
 // the clock around every stage takes longer than most stages do.
 type taskMeter struct {
 	m       *meter
-	input   int // node of the task's input
+	input   int   // node of the task's input
+	runs    int64 // of the chain
 	passed  []int64
 	dropped []int64
+	failed  []int64
 
-	timing bool // the current record is timed
-	gap    int  // records since the last that was, this one included
-	next   int  // the gap at which the next one is
-	began  time.Duration
-	inner  time.Duration // spent in the nodes below the current one
-	took   []time.Duration
+	gap   int // records since the last that was timed, this one included
+	next  int // the gap at which the next one is
+	began time.Duration
+	at    int // the node whose time runs, or -1
+	since time.Duration
+	took  []time.Duration
 }
 
 const (
@@ -148,28 +169,28 @@ const (
 )
 
 func (m *meter) task(input *node) *taskMeter {
-	return &taskMeter{m: m, input: input.id, passed: make([]int64, len(m.edges)), dropped: make([]int64, len(m.in)), next: 1}
+	n := len(m.in)
+	return &taskMeter{
+		m: m, input: input.id, passed: make([]int64, len(m.edges)), dropped: make([]int64, n), failed: make([]int64, n), next: 1, at: -1,
+	}
 }
 
 var clock = time.Now()
 
-// begin is called before a record's chain.
-func (m *taskMeter) begin() {
+// begin is called before a record's chain and reports whether it is timed.
+func (m *taskMeter) begin() bool {
 	m.gap++
 	if m.gap < m.next {
-		return
+		return false
 	}
-	m.timing, m.inner = true, 0
 	m.began = time.Since(clock)
+	return true
 }
 
-// end is called after it.
+// end is called after the chain of a record that is timed.
 func (m *taskMeter) end() {
-	if !m.timing {
-		return
-	}
-	m.timing = false
-	d := time.Since(clock) - m.began
+	m.enter(-1)
+	d := m.since - m.began
 	m.m.records.AddN(d, int64(m.gap))
 	m.took = append(m.took, d)
 	// At random around the gap that the budget allows, so as not to fall into step with
@@ -181,66 +202,46 @@ func (m *taskMeter) end() {
 	}
 }
 
-func (m *taskMeter) enter() (began, outer time.Duration) {
-	outer, m.inner = m.inner, 0
-	return time.Since(clock), outer
-}
-
-func (m *taskMeter) leave(node int, began, outer time.Duration) {
-	d := time.Since(clock) - began
-	m.m.times[node].AddN(d-m.inner, int64(m.gap))
-	m.inner = outer + d
-}
-
-// timed times the chain's first node, which no edge leads to.
-func (m *taskMeter) timed(node int, entry Next[[]byte]) Next[[]byte] {
-	return func(ctx context.Context, r *Raw) error {
-		if !m.timing {
-			return entry(ctx, r)
-		}
-		began, outer := m.enter()
-		err := entry(ctx, r)
-		m.leave(node, began, outer)
-		return err
+// enter says that a node's code runs from now on, which ends the time of the one before.
+func (m *taskMeter) enter(node int) {
+	now := time.Since(clock)
+	if m.at >= 0 {
+		m.m.times[m.at].AddN(now-m.since, int64(m.gap))
 	}
+	m.at, m.since = node, now
 }
 
 // flush adds what was counted to the run's counters.
-func (m *taskMeter) flush(records int64) {
-	m.m.in[m.input].Add(records)
-	for i, n := range m.passed {
+func (m *taskMeter) flush() {
+	m.m.in[m.input].Add(m.runs)
+	move(m.failed, m.m.failed)
+	move(m.passed, m.m.passed)
+	move(m.dropped, m.m.dropped)
+	m.runs, m.took = 0, m.took[:0]
+}
+
+func move(from []int64, to []atomic.Int64) {
+	for i, n := range from {
 		if n != 0 {
-			m.m.passed[i].Add(n)
-			m.passed[i] = 0
+			to[i].Add(n)
+			from[i] = 0
 		}
 	}
-	for i, n := range m.dropped {
-		if n != 0 {
-			m.m.dropped[i].Add(n)
-			m.dropped[i] = 0
-		}
-	}
-	m.took = m.took[:0]
 }
 
 // forget drops what was counted: it will be replayed.
 func (m *taskMeter) forget() {
 	clear(m.passed)
 	clear(m.dropped)
-	m.took = m.took[:0]
+	clear(m.failed)
+	m.runs, m.took = 0, m.took[:0]
 }
 
-// metered counts and times what enters a node.
-func metered[T any](m *taskMeter, edge, to int, entry any) any {
+// metered counts what goes over an edge.
+func metered[T any](m *taskMeter, edge int, entry any) any {
 	next, n := entry.(Next[T]), &m.passed[edge]
 	return Next[T](func(ctx context.Context, r *Record[T]) error {
 		*n++
-		if !m.timing {
-			return next(ctx, r)
-		}
-		began, outer := m.enter()
-		err := next(ctx, r)
-		m.leave(to, began, outer)
-		return err
+		return next(ctx, r)
 	})
 }

@@ -45,6 +45,7 @@ func Join[T any](name string, streams ...Stream[T]) Stream[T] {
 		case s.n == nil:
 		case n == nil:
 			n = s.attach("merge", name, nil, func(_ *StageContext, next []any) any { return next[0] }, newPort[T]())
+			n.cfg.oneToOne = true
 		case n.p != s.n.p:
 			n.p.mistake("stage %q merges streams of pipelines %q and %q; merge streams of one pipeline", name, n.p.name, s.n.p.name)
 		default:
@@ -97,8 +98,15 @@ func (sc *StageContext) Name() string { return sc.node.name }
 func (sc *StageContext) Partition() Partition { return sc.task.partition }
 
 // Enter says that user code of this stage runs next, so that a panic or a
-// deadline can be laid at the right door. It costs one store.
-func (sc *StageContext) Enter() { sc.task.running = sc.id }
+// deadline can be laid at the right door, and so can the time from here to the next
+// stage's Enter. It costs a store and a branch.
+func (sc *StageContext) Enter() {
+	t := sc.task
+	t.running = sc.id
+	if t.timing {
+		t.meter.enter(sc.node.id)
+	}
+}
 
 // Drop says that the stage lets the current record end here, on purpose, for the
 // counters. It costs a branch.
@@ -117,6 +125,7 @@ func (sc *StageContext) Fail(err error) error {
 	if se, ok := errors.AsType[*StageError](err); ok && se.Pipeline == sc.node.p.name {
 		return err
 	}
+	sc.task.failedAt(sc.id)
 	return &StageError{
 		Pipeline: sc.node.p.name, Stage: sc.node.name, Origin: sc.task.current.Origin, Err: err, policy: sc.node.policy(),
 	}
@@ -245,6 +254,7 @@ func (g *guard) again(ctx context.Context, n *attempts, err error) error {
 	case <-timer.C:
 		return nil
 	case <-g.sc.task.stop:
+		g.sc.task.failedAt(g.sc.id)
 		return errInterrupted
 	case <-ctx.Done():
 		return g.sc.Fail(err)

@@ -206,7 +206,7 @@ func (s *Stats) Snapshot() Snapshot {
 		}
 	}
 	if m := w.meter; m != nil {
-		out.Stages, out.Passed, out.RecordTime = m.stages(w.p), m.passages(), m.records.Counts()
+		out.Stages, out.Passed, out.RecordTime = m.stages(w.p), m.passages(w.p), m.records.Counts()
 		out.Transactions = m.ended()
 		for i := range out.Stages {
 			out.Stages[i].DeadLetters = out.DeadLettersByStage[out.Stages[i].Name]

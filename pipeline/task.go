@@ -23,6 +23,7 @@ type Task struct {
 
 	current *Raw  // the record being processed
 	running int32 // id of the stage whose code runs
+	timing  bool  // the current record is timed
 	mark    int   // outputs below it belong to finished records
 	staged  []Output
 	arena   arena
@@ -89,11 +90,11 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 		t.dead = newDeadLetterMeter(p.deadLetterRate, cfg.Intercept)
 	}
 	entry := t.compile(input, map[*node]any{}).(Next[[]byte])
-	if t.meter != nil {
-		entry = t.meter.timed(input.id, entry)
-	}
 	t.chain = func(ctx context.Context, r *Raw) error {
 		t.staged = t.staged[:t.mark] // a middleware may run the chain again
+		if t.meter != nil {
+			t.meter.runs++
+		}
 		err := entry(ctx, r)
 		t.running = -1 // a middleware's code is no stage's
 		return err
@@ -124,8 +125,11 @@ func (t *Task) compile(n *node, made map[*node]any) any {
 		entries := make([]any, len(o.consumers))
 		for j, c := range o.consumers {
 			entries[j] = t.compile(c, made)
-			if t.meter != nil {
-				entries[j] = o.metered(t.meter, t.meter.m.first[o]+j, c.id, entries[j])
+			if t.meter == nil {
+				continue
+			}
+			if e := t.meter.m.first[o] + j; t.meter.m.edges[e].counted() {
+				entries[j] = o.metered(t.meter, e, entries[j])
 			}
 		}
 		next[i] = o.join(entries)
@@ -150,8 +154,12 @@ func (t *Task) Process(ctx context.Context, r *Raw) error {
 	if t.meter == nil {
 		return t.process(ctx, r)
 	}
-	t.meter.begin()
+	if !t.meter.begin() {
+		return t.process(ctx, r)
+	}
+	t.timing = true
 	err := t.process(ctx, r)
+	t.timing = false
 	t.meter.end()
 	return err
 }
@@ -207,11 +215,19 @@ func (t *Task) call(ctx context.Context, r *Raw) (err error) {
 			return
 		}
 		pe := &PanicError{Value: recover(), Stack: debug.Stack()}
+		t.failedAt(t.running)
 		err = &StageError{Pipeline: t.p.name, Stage: t.stageName(t.running), Origin: r.Origin, Err: pe, policy: t.stagePolicy(t.running)}
 	}()
 	err = t.chain(ctx, r)
 	returned = true
 	return err
+}
+
+// failedAt counts a record that a stage does not pass on.
+func (t *Task) failedAt(stage int32) {
+	if t.meter != nil && stage >= 0 {
+		t.meter.failed[t.nodes[stage].id]++
+	}
 }
 
 // settle decides what becomes of a record whose chain has failed.

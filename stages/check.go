@@ -24,7 +24,7 @@ func Check[T any](s pipeline.Stream[T], name string, valid func(T) error, opts .
 			}
 			return next(ctx, r)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
 }
 
 // CheckCtx is Check for a function that waits for something.
@@ -44,5 +44,5 @@ func CheckRecord[T any](s pipeline.Stream[T], name string, valid func(context.Co
 			}
 			return next(ctx, r)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
 }

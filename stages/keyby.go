@@ -62,7 +62,7 @@ func KeyByRecord[T, K any](s pipeline.Stream[T], name string, key func(context.C
 			scratch.Key = enc
 			return next(ctx, scratch)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
 }
 
 // chunk hands out memory to append keys to. It is never handed out twice: outputs

@@ -23,7 +23,7 @@ func Map[In, Out any](s pipeline.Stream[In], name string, fn func(In) (Out, erro
 			scratch.Value = v
 			return next(ctx, scratch)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
 }
 
 // MapCtx is Map for a function that waits for something.
@@ -45,7 +45,7 @@ func mapKind[In, Out any](s pipeline.Stream[In], kind, name string, fn func(cont
 			scratch.Value = v
 			return next(ctx, scratch)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
 }
 
 // MapRecord turns each record into another. What the function returns goes on as
@@ -76,7 +76,12 @@ func mapRecordKind[In, Out any](s pipeline.Stream[In], kind, name string, fn fun
 			scratch.Origin = r.Origin
 			return next(ctx, scratch)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
+}
+
+// oneToOne adds to the options of a stage that it passes on what it does not fail.
+func oneToOne(opts []pipeline.StageOption) []pipeline.StageOption {
+	return append(opts[:len(opts):len(opts)], pipeline.OneToOne())
 }
 
 // copyHead is pipeline.With into memory that is there already, field by field:

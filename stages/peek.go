@@ -17,7 +17,7 @@ func Peek[T any](s pipeline.Stream[T], name string, see func(T), opts ...pipelin
 			see(r.Value)
 			return next(ctx, r)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
 }
 
 // PeekCtx is Peek for a function that needs the context, such as one that adds to
@@ -39,5 +39,5 @@ func PeekRecord[T any](s pipeline.Stream[T], name string, see func(context.Conte
 			}
 			return next(ctx, r)
 		}
-	}, opts...)
+	}, oneToOne(opts)...)
 }
