@@ -50,7 +50,8 @@ func newMeter(p *Pipeline) *meter {
 	}
 	m.passed = make([]atomic.Int64, len(m.edges))
 	for i, e := range m.edges {
-		if o := e.from.ports[e.port]; o.consumers[0] == e.to {
+		o := e.from.ports[e.port]
+		if _, ok := m.first[o]; !ok { // one node may be its consumer twice
 			m.first[o] = i
 		}
 	}

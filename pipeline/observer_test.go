@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leat-stream/leat/middleware"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
 	"github.com/leat-stream/leat/serde"
@@ -126,6 +127,67 @@ func TestStagesAreCounted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What follows from other counts is right whatever keeps records from going on: errors,
+// panics, tombstones, records that are too large, and middleware that tries again.
+func TestWhatIsNotCountedFollows(t *testing.T) {
+	for name, opts := range map[string][]pipeline.Option{"engine": nil, "recovered by a middleware": {middleware.Recover()}} {
+		t.Run(name, func(t *testing.T) { inBubble(t, func(t *testing.T) { followingCounts(t, opts) }) })
+	}
+}
+
+func followingCounts(t *testing.T, opts []pipeline.Option) {
+	again := func(next pipeline.Handler) pipeline.Handler {
+		return func(ctx context.Context, r *pipeline.Raw) error {
+			err := next(ctx, r)
+			if string(r.Value) == "again" {
+				err = next(ctx, r)
+			}
+			return err
+		}
+	}
+	p := pipeline.New("test", append([]pipeline.Option{pipeline.OnError(pipeline.Skip), pipeline.Use(again)}, opts...)...)
+	in := pipeline.From(p, "in", serde.String())
+	mapped := stages.Map(in, "map", func(v string) (string, error) {
+		switch v {
+		case "error", "again":
+			return "", errOops
+		case "panic":
+			panic(v)
+		}
+		return v, nil
+	})
+	checked := stages.Check(mapped, "check", func(v string) error {
+		if v == "late" {
+			return errOops
+		}
+		return nil
+	})
+	peeked := stages.Peek(checked, "peek", func(string) {})
+	first := stages.Check(peeked, "first", func(v string) error {
+		if v == "c" {
+			return errOops
+		}
+		return nil
+	})
+	pipeline.To(stages.Merge("merge", first, first), "out", serde.String())
+	pipeline.To(peeked, "second", serde.String())
+
+	c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1)})
+	feed(c, 0, "a", "error", "b", "panic", "late", "again", "c")
+	c.Feed("in", pipelinetest.Bytes([]byte("k"), nil).On(0))
+	w := &witness{}
+	pipelinetest.Run(t, p, c, observed(w))
+	got := w.stages()
+	for name, want := range map[string][2]int64{
+		// "again" goes in twice, the tombstone goes nowhere.
+		"in": {9, 8}, "map": {8, 4}, "check": {4, 3}, "peek": {3, 3}, "first": {3, 2}, "merge": {4, 4}, "out": {4, 0}, "second": {2, 0},
+	} {
+		if s := got[name]; s.In != want[0] || s.Out != want[1] {
+			t.Errorf("%s: %d in, %d out; want %v", name, s.In, s.Out, want)
+		}
+	}
 }
 
 // The times are the stages' own, and weigh what was not timed.

@@ -254,7 +254,6 @@ func (g *guard) again(ctx context.Context, n *attempts, err error) error {
 	case <-timer.C:
 		return nil
 	case <-g.sc.task.stop:
-		g.sc.task.failedAt(g.sc.id)
 		return errInterrupted
 	case <-ctx.Done():
 		return g.sc.Fail(err)
