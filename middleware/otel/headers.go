@@ -97,6 +97,13 @@ type glance struct {
 func (t *Tracer) look(headers pipeline.Headers) (c glance) {
 	for i := range headers {
 		h := &headers[i]
+		switch len(h.Key) { // most headers are none of W3C's
+		case len(traceparent), len(tracestate), len(baggage):
+		default:
+			if t.w3c {
+				continue
+			}
+		}
 		if !t.known(h.Key) {
 			continue
 		}

@@ -3,6 +3,7 @@ package otel
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -43,6 +44,7 @@ type interceptor struct {
 	sends            sends
 	commit           string
 	commitAttributes []attribute.KeyValue
+	sampled          atomic.Int64 // outputs without an outcome yet; those that were dropped count on
 
 	// Of the transaction whose outcomes come in; the callbacks' goroutine's own.
 	links   []trace.Link
@@ -60,6 +62,7 @@ func (i *interceptor) OnSend(o *kafka.Outgoing) error {
 	if !message.IsSampled() {
 		return nil
 	}
+	i.sampled.Add(1)
 	i.sends.begin(ctx, ctx, o)
 	return nil
 }
@@ -74,7 +77,7 @@ func (i *interceptor) OnAcknowledgementHeaders(r kafka.Result, headers pipeline.
 	}
 	i.records++
 	var sc trace.SpanContext
-	if i.t.cfg.Records != NoRecords || len(i.links) < maxLinks { // else there is neither a span to end nor room for a link
+	if i.expects() {
 		_, sc = i.t.carried(headers)
 	}
 	if !sc.IsSampled() && len(i.links) == 0 {
@@ -84,10 +87,21 @@ func (i *interceptor) OnAcknowledgementHeaders(r kafka.Result, headers pipeline.
 	if !sc.IsSampled() {
 		return
 	}
+	if i.t.cfg.Records != NoRecords {
+		i.sampled.Add(-1)
+	}
 	if len(i.links) < maxLinks {
 		i.links = append(i.links, trace.Link{SpanContext: sc})
 	}
 	i.sends.end(sc, r, err, i.acked)
+}
+
+// expects reports whether an outcome may be that of a sampled output, and of use.
+func (i *interceptor) expects() bool {
+	if i.t.cfg.Records == NoRecords { // there is no span to end
+		return len(i.links) < maxLinks
+	}
+	return i.sampled.Load() > 0
 }
 
 // OnTransactionEnd makes the transaction's span.
