@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/leat-stream/leat/chaos/internal/process"
 	"github.com/leat-stream/leat/chaos/internal/proxy"
 )
 
@@ -38,9 +39,9 @@ type broker struct {
 	direct *kgo.Client // knows this broker alone
 
 	mu      sync.Mutex
-	process *process // nil: never started
-	wanted  bool     // it was started, and nobody has told it to end
-	stopped bool     // by SIGSTOP
+	process *process.Process // nil: never started
+	wanted  bool             // it was started, and nobody has told it to end
+	stopped bool             // by SIGSTOP
 }
 
 // Start starts the brokers and returns when they are ready, and their coordinators,
@@ -118,7 +119,7 @@ func (c *Cluster) format(ctx context.Context, b *broker) error {
 		return err
 	}
 	cmd := c.java("warn", "-Xmx128m", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.properties())
-	if err := run(ctx, cmd, filepath.Join(b.dir, "format.log")); err != nil {
+	if err := process.Run(ctx, cmd, filepath.Join(b.dir, "format.log")); err != nil {
 		return fmt.Errorf("format broker %d: %w", b.id, err)
 	}
 	return nil
@@ -144,10 +145,10 @@ func (c *Cluster) launch(b *broker) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.process != nil && b.process.running() {
+	if b.process != nil && b.process.Running() {
 		return fmt.Errorf("broker %d runs", b.id)
 	}
-	if b.process, err = start(cmd); err != nil {
+	if b.process, err = process.Start(cmd); err != nil {
 		return fmt.Errorf("start broker %d: %w", b.id, err)
 	}
 	b.wanted, b.stopped = true, false
@@ -188,18 +189,18 @@ func (c *Cluster) broker(node int32) (*broker, error) {
 
 // signal sends a signal to a broker that runs. note is called first, under the broker's
 // lock.
-func (c *Cluster) signal(node int32, s syscall.Signal, note func(*broker)) (*process, error) {
+func (c *Cluster) signal(node int32, s syscall.Signal, note func(*broker)) (*process.Process, error) {
 	b, err := c.broker(node)
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.process == nil || !b.process.running() {
+	if b.process == nil || !b.process.Running() {
 		return nil, fmt.Errorf("cluster: broker %d does not run", node)
 	}
 	note(b)
-	if err := b.process.signal(s); err != nil {
+	if err := b.process.Signal(s); err != nil {
 		return nil, fmt.Errorf("cluster: %v to broker %d: %w", s, node, err)
 	}
 	c.log.Info("broker signalled", "broker", node, "signal", s)
@@ -214,9 +215,9 @@ func (c *Cluster) Kill(node int32) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), process.EndTimeout)
 	defer cancel()
-	return p.wait(ctx)
+	return p.Wait(ctx)
 }
 
 // Terminate ends a broker with SIGTERM: it hands its partitions over first. It returns
@@ -226,7 +227,7 @@ func (c *Cluster) Terminate(ctx context.Context, node int32) error {
 	if err != nil {
 		return err
 	}
-	return p.wait(ctx)
+	return p.Wait(ctx)
 }
 
 // Stop has a broker stand still (SIGSTOP): it keeps its connections and answers nothing.
@@ -264,7 +265,7 @@ func (c *Cluster) Close() error {
 	for _, b := range c.nodes {
 		b.mu.Lock()
 		if b.process != nil {
-			errs = append(errs, b.process.kill())
+			errs = append(errs, b.process.Kill())
 		}
 		b.mu.Unlock()
 		b.direct.Close()

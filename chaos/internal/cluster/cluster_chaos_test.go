@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func TestCluster(t *testing.T) {
 	defer c.Close()
 	var pids []int
 	for _, b := range c.nodes {
-		pids = append(pids, b.process.cmd.Process.Pid)
+		pids = append(pids, b.process.Pid())
 	}
 	must(t, c.CreateTopics(within(t), 3, "t"))
 
@@ -145,10 +146,10 @@ func TestCluster(t *testing.T) {
 		t.Errorf("left %v, %v", left, err)
 	}
 	for _, b := range c.nodes {
-		pids = append(pids, b.process.cmd.Process.Pid)
+		pids = append(pids, b.process.Pid())
 	}
 	for _, pid := range pids {
-		if exists(pid) {
+		if syscall.Kill(pid, 0) == nil { // they were waited for
 			t.Errorf("process %d is left", pid)
 		}
 	}
@@ -175,7 +176,7 @@ func TestBrokerEndsByItself(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	b := c.nodes[1]
-	must(t, b.process.kill())
+	must(t, b.process.Kill())
 	for name, err := range map[string]error{"Ready": c.Ready(within(t)), "CreateTopics": c.CreateTopics(within(t), 1, "t")} {
 		if err == nil || !strings.Contains(err.Error(), "broker 2 has ended") {
 			t.Errorf("%s returned %v", name, err)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/leat-stream/leat/chaos/internal/process"
 )
 
 // tick is how often a condition is looked at.
@@ -50,8 +52,8 @@ func (e *goneError) Error() string { return fmt.Sprintf("broker %d has ended:\n%
 func (b *broker) up() (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.wanted && !b.process.running() {
-		return false, &goneError{b.id, tail(b.logFile())}
+	if b.wanted && !b.process.Running() {
+		return false, &goneError{b.id, process.Tail(b.logFile())}
 	}
 	return b.wanted && !b.stopped, nil
 }

@@ -1,6 +1,7 @@
 //go:build unix
 
-package cluster
+// Package process runs the children of the fault suite: brokers and workers.
+package process
 
 import (
 	"context"
@@ -14,22 +15,22 @@ import (
 	"time"
 )
 
-// endTimeout bounds the wait for a process that was killed.
-const endTimeout = 30 * time.Second
+// EndTimeout bounds the wait for a process that was killed.
+const EndTimeout = 30 * time.Second
 
-// process is a child. The goroutine that starts it owns it and waits for it.
-type process struct {
+// Process is a child. The goroutine that starts it owns it and waits for it.
+type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed: it has ended, and err is valid
 	err    error
 }
 
-// start starts a child that does not survive this process, where the system can see
+// Start starts a child that does not survive this process, where the system can see
 // to that, and that does not get a Ctrl-C meant for it.
-func start(cmd *exec.Cmd) (*process, error) {
+func Start(cmd *exec.Cmd) (*Process, error) {
 	cmd.SysProcAttr = attributes()
 	cmd.SysProcAttr.Setpgid = true
-	p := &process{cmd: cmd, exited: make(chan struct{})}
+	p := &Process{cmd: cmd, exited: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		// Linux kills a child with the thread that started it: so that must live as long.
@@ -49,31 +50,41 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// run runs a child to its end and returns an error with what it wrote, unless it
+// Run runs a child to its end and returns an error with what it wrote, unless it
 // succeeds.
-func run(ctx context.Context, cmd *exec.Cmd, log string) error {
+func Run(ctx context.Context, cmd *exec.Cmd, log string) error {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
-	p, err := start(cmd)
+	p, err := Start(cmd)
 	if err != nil {
 		return err
 	}
 	select {
 	case <-p.exited:
 	case <-ctx.Done():
-		return errors.Join(ctx.Err(), p.kill())
+		return errors.Join(ctx.Err(), p.Kill())
 	}
 	if p.err != nil {
-		return fmt.Errorf("%w; it wrote:\n%s", p.err, tail(log))
+		return fmt.Errorf("%w; it wrote:\n%s", p.err, Tail(log))
 	}
 	return nil
 }
 
-func (p *process) running() bool {
+// Pid is the process's id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Exited is closed when it has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Err is how it has ended, nil for exit code 0. It must have ended.
+func (p *Process) Err() error { return p.err }
+
+// Running reports whether it has not ended.
+func (p *Process) Running() bool {
 	select {
 	case <-p.exited:
 		return false
@@ -82,20 +93,21 @@ func (p *process) running() bool {
 	}
 }
 
-// kill ends the process with SIGKILL, unless it has ended, and waits for that.
-func (p *process) kill() error {
-	if err := p.signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+// Kill ends the process with SIGKILL, unless it has ended, and waits for that.
+func (p *Process) Kill() error {
+	if err := p.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), EndTimeout)
 	defer cancel()
-	return p.wait(ctx)
+	return p.Wait(ctx)
 }
 
-func (p *process) signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+// Signal sends a signal.
+func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
-// wait returns when the process has ended, however it did.
-func (p *process) wait(ctx context.Context) error {
+// Wait returns when the process has ended, however it did.
+func (p *Process) Wait(ctx context.Context) error {
 	select {
 	case <-p.exited:
 		return nil
@@ -104,8 +116,8 @@ func (p *process) wait(ctx context.Context) error {
 	}
 }
 
-// tail is what a log says about a failure: its first errors, or else its end.
-func tail(log string) string {
+// Tail is what a log says about a failure: its first errors, or else its end.
+func Tail(log string) string {
 	const most, lines, width = 2 << 10, 8, 300
 	b, err := os.ReadFile(log)
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package cluster
+package process
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("LEAT_TEST_ROLE") {
 	case "harness":
 		runtime.LockOSThread() // the main thread never ends: the child shall have another
-		p, err := start(stand("child"))
+		p, err := Start(stand("child"))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		case <-time.After(100 * time.Millisecond): // by then it would be noticed
 		}
-		fmt.Println(p.cmd.Process.Pid)
+		fmt.Println(p.Pid())
 		<-p.exited
 		os.Exit(1)
 	case "child":
@@ -69,60 +69,60 @@ func exists(pid int) bool {
 }
 
 func TestProcess(t *testing.T) {
-	p, err := start(stand("child"))
+	p, err := Start(stand("child"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.running() {
+	if !p.Running() {
 		t.Error("does not run")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := p.wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("wait returned %v", err)
 	}
 	for range 2 { // the second time it is gone
-		if err := p.kill(); err != nil {
+		if err := p.Kill(); err != nil {
 			t.Error(err)
 		}
 	}
-	if p.running() || exists(p.cmd.Process.Pid) {
+	if p.Running() || exists(p.Pid()) {
 		t.Error("still runs")
 	}
 }
 
 // A stopped process is killed, too.
 func TestKillStopped(t *testing.T) {
-	p, err := start(stand("child"))
+	p, err := Start(stand("child"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.signal(syscall.SIGSTOP); err != nil {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		t.Error(err)
 	}
-	if err := p.kill(); err != nil {
+	if err := p.Kill(); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestStartFails(t *testing.T) {
-	if _, err := start(exec.Command(filepath.Join(t.TempDir(), "none"))); err == nil {
+	if _, err := Start(exec.Command(filepath.Join(t.TempDir(), "none"))); err == nil {
 		t.Error("started what is not there")
 	}
 }
 
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
-	if err := run(t.Context(), exec.Command("true"), filepath.Join(dir, "log")); err != nil {
+	if err := Run(t.Context(), exec.Command("true"), filepath.Join(dir, "log")); err != nil {
 		t.Error(err)
 	}
-	err := run(t.Context(), exec.Command("sh", "-c", "echo reason >&2; exit 3"), filepath.Join(dir, "log"))
+	err := Run(t.Context(), exec.Command("sh", "-c", "echo reason >&2; exit 3"), filepath.Join(dir, "log"))
 	if err == nil || !strings.Contains(err.Error(), "reason") {
 		t.Errorf("%v does not say what was written", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	if err := run(ctx, stand("child"), filepath.Join(dir, "log")); !errors.Is(err, context.Canceled) {
+	if err := Run(ctx, stand("child"), filepath.Join(dir, "log")); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want the context's", err)
 	}
 }
@@ -137,42 +137,12 @@ func TestTail(t *testing.T) {
 		if err := os.WriteFile(log, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got := tail(log); got != want {
+		if got := Tail(log); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got := tail(log + "x"); got == "" {
+	if got := Tail(log + "x"); got == "" {
 		t.Error("says nothing about a log that is not there")
-	}
-}
-
-func TestValidate(t *testing.T) {
-	t.Setenv("PATH", "")
-	err := (&Config{Port: 65530}).Validate()
-	for _, want := range []string{"Libs", "Port", "Java"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v does not mention %s", err, want)
-		}
-	}
-	if _, err := Start(t.Context(), Config{}); err == nil {
-		t.Error("started without jars")
-	}
-}
-
-func TestProperties(t *testing.T) {
-	c := Config{Port: 24000, Properties: map[string]string{"min.insync.replicas": "1", "log.retention.ms": "1"}}
-	got := c.properties(2, "/data")
-	for _, want := range []string{
-		"node.id=2\n",
-		"advertised.listeners=CLIENT://127.0.0.1:24005,DIRECT://127.0.0.1:24007,INTERNAL://127.0.0.1:24008\n",
-		"listeners=CLIENT://127.0.0.1:24006,DIRECT://127.0.0.1:24007,INTERNAL://127.0.0.1:24008,CONTROLLER://127.0.0.1:24009\n",
-		"controller.quorum.voters=1@127.0.0.1:24004,2@127.0.0.1:24009,3@127.0.0.1:24014\n",
-		"\nmin.insync.replicas=1\n",
-		"log.retention.ms=1\n",
-	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("without %q:\n%s", want, got)
-		}
 	}
 }
 
