@@ -18,6 +18,7 @@ import (
 
 // subcommands are what the program can be asked for.
 var subcommands = map[string]func(context.Context, []string) error{
+	"ci":     ciCommand,
 	"worker": workerCommand,
 }
 

@@ -51,6 +51,8 @@ type Report struct {
 	Violations []Violation
 	// Counts are lines for people.
 	Counts []string
+	// Inputs and Outputs are numbers of records, dead letters included.
+	Inputs, Outputs int64
 }
 
 // Judge checks all invariants.
@@ -89,6 +91,8 @@ func Judge(e Evidence) *Report {
 func (r *Report) count(e Evidence, aborted int) {
 	line := func(format string, args ...any) { r.Counts = append(r.Counts, fmt.Sprintf(format, args...)) }
 	x, log := e.Expectation, e.Reread
+	r.Inputs = x.Inputs()
+	r.Outputs = int64(log.Len(workload.Left) + log.Len(workload.Right) + log.Len(workload.DeadLetters))
 	line("input: %d records, of them %d regular, %d dropped, %d null, %d poisonous, %d that swell, %d that burst", x.Inputs(),
 		x.Kind(workload.Regular), x.Kind(workload.Dropped), x.Kind(workload.Null), x.Kind(workload.Poison), x.Kind(workload.Swells), x.Kind(workload.Bursts))
 	line("output: %d left, %d right, %d dead letters, of %d expected", log.Len(workload.Left), log.Len(workload.Right), log.Len(workload.DeadLetters), x.Outputs())

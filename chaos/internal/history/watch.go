@@ -61,7 +61,7 @@ func StartWatch(cfg WatchConfig) (*Watch, error) {
 	if cfg.Every == 0 {
 		cfg.Every = 200 * time.Millisecond
 	}
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("chaos-watch")}, cfg.Options...)...)
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("chaos-watch"), kgo.AlwaysRetryEOF()}, cfg.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("watch: %w", err)
 	}

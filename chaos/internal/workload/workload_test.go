@@ -119,7 +119,7 @@ func TestWriterKeepsItsRate(t *testing.T) {
 		w := &Writer{Rate: 100}
 		began := time.Now()
 		for n := range uint64(201) {
-			w.pace(t.Context(), began, n)
+			w.pace(t.Context(), began, float64(n))
 		}
 		if took := time.Since(began); took != 2*time.Second {
 			t.Errorf("200 inputs at 100/s took %v", took)

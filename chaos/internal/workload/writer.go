@@ -18,6 +18,10 @@ type Writer struct {
 	Generator
 	// Rate is in inputs per second; 0 is as many as go.
 	Rate float64
+	// More, if not nil, is asked whether to go on when all are written, again and again.
+	// It goes on at a twentieth of the rate, so that there is something to do but never
+	// much to catch up with.
+	More func() bool
 
 	written atomic.Int64
 }
@@ -32,7 +36,7 @@ func (w *Writer) Write(ctx context.Context, from, to uint64) error {
 		return err
 	}
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(w.Brokers...), kgo.ClientID("chaos-writer"), kgo.DefaultProduceTopic(w.Topic),
+		kgo.SeedBrokers(w.Brokers...), kgo.ClientID("chaos-writer"), kgo.AlwaysRetryEOF(), kgo.DefaultProduceTopic(w.Topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond),
 		kgo.MaxBufferedBytes(32<<20), kgo.UnknownTopicRetries(-1),
 	)
@@ -50,8 +54,8 @@ func (w *Writer) Write(ctx context.Context, from, to uint64) error {
 		w.written.Add(1)
 	}
 	began := time.Now()
-	for n := from; n < to && ctx.Err() == nil; n++ {
-		w.pace(ctx, began, n-from)
+	for n := from; (n < to || w.More != nil && w.More()) && ctx.Err() == nil; n++ {
+		w.pace(ctx, began, float64(min(n, to)-from)+20*float64(n-min(n, to)))
 		in := w.Input(n)
 		client.Produce(ctx, &kgo.Record{Partition: in.Partition, Key: in.Key, Value: in.Value}, done)
 	}
@@ -62,12 +66,12 @@ func (w *Writer) Write(ctx context.Context, from, to uint64) error {
 	return nil
 }
 
-// pace waits until input number n is due, or ctx ends.
-func (w *Writer) pace(ctx context.Context, began time.Time, n uint64) {
+// pace waits until n inputs are due, or ctx ends.
+func (w *Writer) pace(ctx context.Context, began time.Time, n float64) {
 	if w.Rate <= 0 {
 		return
 	}
-	wait := time.Until(began.Add(time.Duration(float64(n) / w.Rate * float64(time.Second))))
+	wait := time.Until(began.Add(time.Duration(n / w.Rate * float64(time.Second))))
 	if wait < time.Millisecond { // timers are not finer
 		return
 	}

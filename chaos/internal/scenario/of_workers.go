@@ -1,0 +1,176 @@
+//go:build unix
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/leat-stream/leat/chaos/internal/workload"
+)
+
+// ofWorkers are the scenarios in which workers are harmed, or are many and few by turns.
+var ofWorkers = []Scenario{
+	{
+		Name: "aborts", About: "a third of the transactions fail, in their midst or at their end",
+		Flags: []string{"-aborts", "0.33"}, Play: aborts,
+	},
+	{
+		Name: "aborts-stateless", About: "the same, with a pipeline none of whose stages has state",
+		Flags: []string{"-aborts", "0.33", "-manifest=false"}, Play: aborts,
+	},
+	{
+		Name: "kill-worker", About: "kill -9 of a worker, five times",
+		Play: func(ctx context.Context, r *Run) error {
+			for i := range 5 {
+				if err := r.Written(ctx, float64(i+1)/7); err != nil {
+					return err
+				}
+				name := r.Any()
+				healed := r.Fault("kill -9 of " + name)
+				if err := r.Kill(name); err != nil {
+					return err
+				}
+				if err := r.Start(ctx, name); err != nil {
+					return err
+				}
+				healed()
+			}
+			r.MustReach("workers killed", 5, r.kills)
+			return nil
+		},
+	},
+	{
+		Name: "stop-worker", About: "SIGSTOP of a worker until its session and its transaction are timed out, then SIGCONT",
+		Flags: []string{"-transaction-timeout", "6s"},
+		Play: func(ctx context.Context, r *Run) error {
+			if err := r.Written(ctx, 0.2); err != nil {
+				return err
+			}
+			name := r.Any()
+			before := r.sessions(name)
+			healed := r.Fault("SIGSTOP of " + name)
+			if err := r.Freeze(name); err != nil {
+				return err
+			}
+			if err := r.Last(ctx, sessionTimeout+4*time.Second); err != nil {
+				return err
+			}
+			if err := r.Thaw(name); err != nil {
+				return err
+			}
+			healed()
+			// It finds out that it has lost everything, and comes back.
+			if err := r.Await(ctx, "a new session of worker "+name, func() bool { return r.sessions(name) > before && r.Partitions(name) > 0 }); err != nil {
+				return err
+			}
+			r.MustReach("sessions of the frozen worker", before+1, func() int64 { return r.sessions(name) })
+			return nil
+		},
+	},
+	{
+		Name: "scale-cooperative", About: "one worker, three, one, three times over, with cooperative rebalances",
+		Workers: 1, Flags: []string{"-assignment", "cooperative"}, Play: scale,
+	},
+	{
+		Name: "scale-eager", About: "the same with eager ones, and workers without instance names",
+		Workers: 1, Dynamic: true, Flags: []string{"-assignment", "range"}, Play: scale,
+	},
+	{
+		Name: "same-id", About: "a second worker under the same instance name, so with the same transactional id",
+		Workers: 2,
+		Play: func(ctx context.Context, r *Run) error {
+			if err := r.Written(ctx, 0.3); err != nil {
+				return err
+			}
+			// Either may be the one that gives up, and must do so in words.
+			r.MayFail("w0")
+			defer r.Fault("two workers are w0")()
+			if err := r.Launch("twin", "w0"); err != nil {
+				return err
+			}
+			r.MayFail("twin")
+			if err := r.Await(ctx, "one of the two to give up", func() bool {
+				return !r.worker("w0").Running() || !r.worker("twin").Running()
+			}); err != nil {
+				return err
+			}
+			r.MustReach("workers that gave up", 1, func() (n int64) {
+				for _, name := range []string{"w0", "twin"} {
+					if s, ok := r.recorder.Worker(name).Last(); ok && s.End && s.Error != "" {
+						n++
+					}
+				}
+				return n
+			})
+			return r.Progress(ctx)
+		},
+	},
+}
+
+func aborts(ctx context.Context, r *Run) error {
+	r.MustReach("transactions made to fail", 20, func() int64 {
+		return r.sum(func(s workload.Status) int64 { return s.Injected })
+	})
+	return r.Written(ctx, 1)
+}
+
+func scale(ctx context.Context, r *Run) error {
+	share := 0.1
+	for round := range 3 {
+		for _, name := range []string{"w1", "w2"} {
+			if err := r.Start(ctx, name); err != nil {
+				return err
+			}
+		}
+		share += 0.13
+		if err := r.Written(ctx, share); err != nil {
+			return err
+		}
+		for _, name := range []string{"w1", "w2"} {
+			if err := r.Terminate(ctx, name); err != nil {
+				return err
+			}
+		}
+		// Those of a static member follow when its session is over.
+		if err := r.Await(ctx, "all partitions to be with worker w0", func() bool { return r.Partitions("w0") == InputPartitions }); err != nil {
+			return fmt.Errorf("round %d: %w", round+1, err)
+		}
+		share += 0.13
+		if err := r.Written(ctx, share); err != nil {
+			return err
+		}
+	}
+	r.MustReach("times that a worker joined", 7, r.joins)
+	return nil
+}
+
+func (r *Run) kills() (n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.started {
+		if w.killed {
+			n++
+		}
+	}
+	return n
+}
+
+// joins is the number of processes that had partitions.
+func (r *Run) joins() (n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name := range r.workers {
+		seen := map[string]bool{}
+		for _, s := range r.recorder.Worker(name).Statuses() {
+			if len(s.Partitions) > 0 {
+				seen[s.Incarnation] = true
+			}
+		}
+		n += int64(len(seen))
+	}
+	return n
+}
+
+func (r *Run) sessions(name string) int64 { return r.recorder.Worker(name).Total().Sessions }

@@ -1,0 +1,71 @@
+//go:build unix
+
+// Package scenario lets things go wrong while workers run, and has what came of it
+// judged. A scenario acts on a [Run]: it kills workers and brokers, or adds rules to the
+// proxy, waits for conditions in between, never for a time to pass, and says what must
+// have been hit. The same seed chooses the same victims in the same order.
+package scenario
+
+import (
+	"context"
+	"slices"
+
+	"github.com/leat-stream/leat/chaos/internal/workload"
+)
+
+// Scenario is a way for things to go wrong.
+type Scenario struct {
+	Name string
+	// About says in a sentence what happens, for reports.
+	About string
+	// Workers is how many run from the beginning: w0, w1 and so on. Default: 3.
+	Workers int
+	// Dynamic workers have no instance name: they leave the group when they end, and
+	// never come back as who they were.
+	Dynamic bool
+	// Flags are further ones of the workers.
+	Flags []string
+	// Inputs and Rate are what is written, and more until the scenario is played.
+	// Defaults: 60,000, and 4,000 a second.
+	Inputs uint64
+	Rate   float64
+	// Generator, if not nil, changes the usual one.
+	Generator func(*workload.Generator)
+	// Play does it. The input is being written meanwhile.
+	Play func(ctx context.Context, r *Run) error
+}
+
+const (
+	defaultWorkers = 3
+	defaultInputs  = 60_000
+	defaultRate    = 4_000
+	// InputPartitions and OutputPartitions are those of the topics.
+	InputPartitions  = 9
+	OutputPartitions = 6
+)
+
+func (s Scenario) withDefaults() Scenario {
+	if s.Workers == 0 {
+		s.Workers = defaultWorkers
+	}
+	if s.Inputs == 0 {
+		s.Inputs = defaultInputs
+	}
+	if s.Rate == 0 {
+		s.Rate = defaultRate
+	}
+	return s
+}
+
+// CI are the scenarios that together take some minutes.
+func CI() []Scenario { return slices.Concat(ofWorkers, ofBrokers, ofConnections, ofRecords) }
+
+// Find returns the scenario of that name.
+func Find(name string) (Scenario, bool) {
+	all := CI()
+	i := slices.IndexFunc(all, func(s Scenario) bool { return s.Name == name })
+	if i < 0 {
+		return Scenario{}, false
+	}
+	return all[i], true
+}
