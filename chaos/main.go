@@ -18,8 +18,9 @@ import (
 
 // subcommands are what the program can be asked for.
 var subcommands = map[string]func(context.Context, []string) error{
-	"ci":     ciCommand,
-	"worker": workerCommand,
+	"ci":      ciCommand,
+	"mutants": mutantsCommand,
+	"worker":  workerCommand,
 }
 
 func main() {

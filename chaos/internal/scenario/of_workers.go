@@ -150,7 +150,7 @@ func (r *Run) kills() (n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.started {
-		if w.killed {
+		if w.killed.Load() {
 			n++
 		}
 	}

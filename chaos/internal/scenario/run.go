@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,27 @@ type Result struct {
 	Dir string
 }
 
+// ErrWorker is what the errors wrap that say that a worker stood still, or ended as it
+// must not.
+var ErrWorker = errors.New("a worker has failed")
+
+// Blame says in a few words what the workers did wrong, "" if they did nothing, or if
+// nothing can be said.
+func (r *Result) Blame() string {
+	var broken []string
+	if r.Report != nil {
+		for _, i := range check.All() {
+			if i != check.Hit && r.Report.Violated(i) {
+				broken = append(broken, i.String())
+			}
+		}
+	}
+	if len(broken) == 0 && errors.Is(r.Err, ErrWorker) {
+		return "a worker stood still or failed"
+	}
+	return strings.Join(broken, ", ")
+}
+
 // Run is a scenario that is played.
 type Run struct {
 	// Cluster is the brokers and their proxy.
@@ -71,6 +93,9 @@ type Run struct {
 	log      *slog.Logger
 	recorder *history.Recorder
 	writer   *workload.Writer
+
+	fail     context.CancelCauseFunc // ends it
+	watching sync.WaitGroup
 
 	mu       sync.Mutex
 	workers  map[string]*worker
@@ -102,6 +127,8 @@ func Play(ctx context.Context, cfg Config, s Scenario, seed uint64) Result {
 		Cluster: cfg.Cluster, Rand: rand.New(rand.NewPCG(seed, 0x1ea7)), cfg: cfg, scenario: s, group: name,
 		topics: workload.NewTopics(name), dir: filepath.Join(cfg.Dir, name), log: cfg.Logger.With("scenario", s.Name), workers: map[string]*worker{},
 	}
+	ctx, r.fail = context.WithCancelCause(ctx)
+	defer r.fail(nil)
 	result.Dir = r.dir
 	result.Err = r.play(ctx, seed, &result)
 	result.Took = time.Since(began)
@@ -135,6 +162,7 @@ func (r *Run) play(ctx context.Context, seed uint64, result *Result) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, r.recorder.Stop()) }()
+	defer r.watching.Wait()
 	defer r.killAll()
 
 	g := workload.Usual(seed, InputPartitions)
@@ -180,7 +208,7 @@ func (r *Run) judge(ctx context.Context, writing error, result *Result) error {
 		return err
 	}
 	if err := r.recorder.Watch().AwaitCommitted(ctx, x.Ends()); err != nil {
-		return r.stuck(err)
+		return r.stuck(fmt.Errorf("%w: the brokers are well, and not all is committed: %w", ErrWorker, err))
 	}
 	var errs []error
 	for _, w := range r.running() {

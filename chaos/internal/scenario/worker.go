@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,12 +29,12 @@ const (
 // worker is one process of a worker.
 type worker struct {
 	*process.Process
-	name     string
-	log      string
-	killed   bool // by us
-	failing  bool // it may end with an error
-	frozen   bool
-	expected bool // to end
+	name string
+	log  string
+
+	killed   atomic.Bool // by us
+	failing  atomic.Bool // it may end with an error
+	expected atomic.Bool // to end
 }
 
 func (r *Run) transactionalIDs() string { return "chaos-" + r.group }
@@ -82,11 +83,20 @@ func (r *Run) Launch(name, instance string, flags ...string) error {
 		return fmt.Errorf("worker %s: %w", name, err)
 	}
 	w := &worker{Process: p, name: name, log: path}
+	r.watching.Go(func() { r.watch(w) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.workers[name] = w
 	r.started = append(r.started, w)
 	return nil
+}
+
+// watch ends the scenario when a worker ends by itself.
+func (r *Run) watch(w *worker) {
+	<-w.Exited() // all are killed in the end
+	if !w.expected.Load() {
+		r.fail(fmt.Errorf("%w: %s has ended by itself", ErrWorker, w.name))
+	}
 }
 
 // Owning waits until a worker's present process owns partitions.
@@ -150,7 +160,7 @@ func (r *Run) running() (all []*worker) {
 // Kill ends a worker with SIGKILL.
 func (r *Run) Kill(name string) error {
 	w := r.worker(name)
-	w.killed, w.expected = true, true
+	w.condemn()
 	return w.Kill()
 }
 
@@ -159,30 +169,33 @@ func (r *Run) Terminate(ctx context.Context, name string) error { return r.worke
 
 // Freeze has a worker stand still (SIGSTOP), Thaw go on.
 func (r *Run) Freeze(name string) error {
-	w := r.worker(name)
-	w.frozen = true
-	return w.Signal(syscall.SIGSTOP)
+	return r.worker(name).Signal(syscall.SIGSTOP)
 }
 
 // Thaw is the end of Freeze.
 func (r *Run) Thaw(name string) error {
-	w := r.worker(name)
-	w.frozen = false
-	return w.Signal(syscall.SIGCONT)
+	return r.worker(name).Signal(syscall.SIGCONT)
 }
 
 // MayFail says that a worker may end with an error from now on.
 func (r *Run) MayFail(name string) {
 	w := r.worker(name)
-	w.failing, w.expected = true, true
+	w.failing.Store(true)
+	w.expected.Store(true)
+}
+
+// condemn says that the worker is about to be killed.
+func (w *worker) condemn() {
+	w.killed.Store(true)
+	w.expected.Store(true)
 }
 
 // stopLimit is how long an orderly stop may take: Leat's default and some more.
 const stopLimit = 20 * time.Second
 
 func (w *worker) terminate(ctx context.Context) error {
-	w.expected = true
-	ctx, cancel := context.WithTimeoutCause(ctx, stopLimit, fmt.Errorf("worker %s has not stopped within %v of SIGTERM", w.name, stopLimit))
+	w.expected.Store(true)
+	ctx, cancel := context.WithTimeoutCause(ctx, stopLimit, fmt.Errorf("%w: %s has not stopped within %v of SIGTERM", ErrWorker, w.name, stopLimit))
 	defer cancel()
 	if err := w.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -199,7 +212,7 @@ func (w *worker) dump() error {
 	if err := w.Signal(syscall.SIGQUIT); err != nil {
 		return nil // it has ended
 	}
-	w.killed, w.expected = true, true
+	w.condemn()
 	select {
 	case <-w.Exited():
 		return fmt.Errorf("what worker %s was doing is in %s", w.name, w.log)
@@ -220,7 +233,7 @@ func (r *Run) stuck(err error) error {
 
 func (r *Run) killAll() {
 	for _, w := range r.running() {
-		w.killed, w.expected = true, true
+		w.condemn()
 		_ = w.Kill()
 	}
 }
@@ -235,16 +248,16 @@ func (r *Run) ends() (errs []error) {
 			continue
 		}
 		switch err := w.Err(); {
-		case w.killed:
-		case !w.expected:
-			errs = append(errs, fmt.Errorf("worker %s has ended by itself: %v; see %s", w.name, err, w.log))
-		case err != nil && !w.failing:
-			errs = append(errs, fmt.Errorf("worker %s has ended badly: %w; see %s", w.name, err, w.log))
+		case w.killed.Load():
+		case !w.expected.Load():
+			errs = append(errs, fmt.Errorf("%w: %s has ended by itself: %v; see %s", ErrWorker, w.name, err, w.log))
+		case err != nil && !w.failing.Load():
+			errs = append(errs, fmt.Errorf("%w: %s has ended badly: %w; see %s", ErrWorker, w.name, err, w.log))
 		}
 	}
 	for _, name := range r.logs() {
 		if line := disaster(name); line != "" {
-			errs = append(errs, fmt.Errorf("%s: %s", name, line))
+			errs = append(errs, fmt.Errorf("%w: %s: %s", ErrWorker, name, line))
 		}
 	}
 	return errs
