@@ -25,7 +25,7 @@ var All = []Mutant{
 				New:  "if false {",
 			},
 		},
-		Scenarios: []string{"stop-worker"},
+		Scenarios: []string{"zombie"},
 	},
 	{
 		Name: "end-not-repeated", Without: "an EndTxn that the coordinator's loss left open is repeated to a definite answer",
@@ -124,7 +124,7 @@ var All = []Mutant{
 				New:  "	if true {\n		return\n	}\n	o.s.mu.Lock()",
 			},
 		},
-		Scenarios: []string{"kill-leader", "black-hole", "below-min-isr"},
+		Scenarios: []string{"bad-records", "kill-leader"},
 	},
 	{
 		Name: "offsets-outside", Without: "offsets are part of the transaction",

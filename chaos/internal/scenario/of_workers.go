@@ -44,28 +44,17 @@ var ofWorkers = []Scenario{
 	{
 		Name: "stop-worker", About: "SIGSTOP of a worker until its session and its transaction are timed out, then SIGCONT",
 		Flags: []string{"-transaction-timeout", "6s"},
+		Play:  func(ctx context.Context, r *Run) error { return r.freeze(ctx, 0.2) },
+	},
+	{
+		Name: "zombie", About: "SIGSTOP of a worker until others have its partitions, with its transaction still open; then SIGCONT, three times over",
+		Flags: []string{"-transaction-timeout", "40s"},
 		Play: func(ctx context.Context, r *Run) error {
-			if err := r.Written(ctx, 0.2); err != nil {
-				return err
+			for i := range 3 {
+				if err := r.freeze(ctx, 0.1+0.25*float64(i)); err != nil {
+					return err
+				}
 			}
-			name := r.Any()
-			before := r.sessions(name)
-			healed := r.Fault("SIGSTOP of " + name)
-			if err := r.Freeze(name); err != nil {
-				return err
-			}
-			if err := r.Last(ctx, sessionTimeout+4*time.Second); err != nil {
-				return err
-			}
-			if err := r.Thaw(name); err != nil {
-				return err
-			}
-			healed()
-			// It finds out that it has lost everything, and comes back.
-			if err := r.Await(ctx, "a new session of worker "+name, func() bool { return r.sessions(name) > before && r.Partitions(name) > 0 }); err != nil {
-				return err
-			}
-			r.MustReach("sessions of the frozen worker", before+1, func() int64 { return r.sessions(name) })
 			return nil
 		},
 	},
@@ -107,6 +96,32 @@ var ofWorkers = []Scenario{
 			return r.Progress(ctx)
 		},
 	},
+}
+
+// freeze stops a worker that is at work for longer than its session lasts, and waits
+// until it has found out and come back.
+func (r *Run) freeze(ctx context.Context, share float64) error {
+	if err := r.Written(ctx, share); err != nil {
+		return err
+	}
+	name := r.Any()
+	if err := r.Committing(ctx, name, 1); err != nil {
+		return err
+	}
+	before := r.sessions(name)
+	healed := r.Fault("SIGSTOP of " + name)
+	if err := r.Freeze(name); err != nil {
+		return err
+	}
+	if err := r.Last(ctx, sessionTimeout+4*time.Second); err != nil {
+		return err
+	}
+	if err := r.Thaw(name); err != nil {
+		return err
+	}
+	healed()
+	r.MustReach("sessions of the frozen worker", before+1, func() int64 { return r.sessions(name) })
+	return r.Await(ctx, "a new session of worker "+name, func() bool { return r.sessions(name) > before && r.Partitions(name) > 0 })
 }
 
 func aborts(ctx context.Context, r *Run) error {
