@@ -388,7 +388,7 @@ func ExampleGuard() {
 	}
 	p := pipeline.New("example", pipeline.DeadLetter("in.dlq"))
 	in := pipeline.From(p, "in", serde.JSON[int]())
-	pipeline.To(pipeline.Apply(in, "double", "double", double), "out", serde.JSON[int]())
+	pipeline.To(pipeline.Apply(in, "double", "double", double, pipeline.OneToOne()), "out", serde.JSON[int]())
 	play(p, "in", "1", "-1", "2")
 	// Output:
 	// out: k=2
