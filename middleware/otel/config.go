@@ -94,6 +94,8 @@ type Tracer struct {
 	propagator propagation.TextMapPropagator
 	fields     []string // headers that carry a context
 	w3c        bool     // none but traceparent, tracestate and baggage
+	context    bool     // traceparent is one
+	baggage    bool     // baggage is one
 	carries    bool     // what is injected can be extracted
 }
 
@@ -119,6 +121,8 @@ func New(cfg Config) (*Tracer, error) {
 	}
 	for _, f := range t.fields {
 		t.w3c = t.w3c && (f == traceparent || f == tracestate || f == baggage)
+		t.context = t.context || f == traceparent
+		t.baggage = t.baggage || f == baggage
 	}
 	_, probe := t.extract(context.Background(), t.inject(trace.ContextWithSpanContext(context.Background(), probe), nil))
 	t.carries = probe.IsSampled()

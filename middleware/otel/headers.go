@@ -90,29 +90,27 @@ func (t *Tracer) known(key string) bool { return slices.Contains(t.fields, key) 
 // glance is what a look at the headers shows, without an allocation.
 type glance struct {
 	any       bool // a header that the propagator knows
-	baggage   bool
+	baggage   bool // of W3C's headers
 	unsampled bool // for certain
 }
 
 func (t *Tracer) look(headers pipeline.Headers) (c glance) {
-	for i := range headers {
-		h := &headers[i]
-		switch len(h.Key) { // most headers are none of W3C's
-		case len(traceparent), len(tracestate), len(baggage):
-		default:
-			if t.w3c {
-				continue
-			}
-		}
-		if !t.known(h.Key) {
-			continue
-		}
-		c.any = true
-		switch h.Key {
-		case baggage:
-			c.baggage = true
+	if !t.w3c {
+		c.any = slices.ContainsFunc(headers, func(h pipeline.Header) bool { return t.known(h.Key) })
+		return c
+	}
+	for i := range headers { // of every record
+		switch h := &headers[i]; h.Key {
 		case traceparent:
-			c.unsampled = t.w3c && unsampled(h.Value)
+			if t.context {
+				c.any, c.unsampled = true, unsampled(h.Value)
+			}
+		case tracestate:
+			c.any = c.any || t.context
+		case baggage:
+			if t.baggage {
+				c.any, c.baggage = true, true
+			}
 		}
 	}
 	return c
