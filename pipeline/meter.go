@@ -116,10 +116,10 @@ func (m *meter) transactionEnded(t TransactionEnd) {
 	e.bytes.Add(time.Duration(t.Bytes))
 }
 
-func (m *meter) ended() (all []TransactionsStats) {
+func (m *meter) ended() (all []TransactionTotals) {
 	for i := range m.ends {
 		e := &m.ends[i]
-		all = append(all, TransactionsStats{
+		all = append(all, TransactionTotals{
 			Outcome: Outcome(i), Took: e.took.Counts(), Committing: e.committing.Counts(), Records: e.records.Counts(), Bytes: e.bytes.Counts(),
 		})
 	}

@@ -89,7 +89,7 @@ type Snapshot struct {
 	Transaction TransactionStats
 	// Transactions are those that have ended, by Outcome; of a run with [Observers],
 	// else empty.
-	Transactions []TransactionsStats
+	Transactions []TransactionTotals
 	// InterceptorFailures counts errors and panics of the sink's interceptors.
 	InterceptorFailures int64
 	// Waiting is the number of partitions whose stage waits to try again.
@@ -119,8 +119,8 @@ type TransactionStats struct {
 	Records, Bytes int64
 }
 
-// TransactionsStats are the transactions that have ended one way.
-type TransactionsStats struct {
+// TransactionTotals are the transactions that have ended one way.
+type TransactionTotals struct {
 	Outcome Outcome
 	// Took and Committing are TransactionEnd's.
 	Took, Committing Distribution

@@ -136,16 +136,16 @@ var (
 	StageIn = &Instrument{Name: "leat.stage.records.in", Unit: "{record}", Kind: Counter, Labels: ofStage, read: stages(func(s *pipeline.StageStats) float64 { return float64(s.In) }),
 		Help: "Records that entered the stage."}
 	TransactionDuration = &Instrument{Name: "leat.transaction.duration", Unit: "s", Kind: Histogram, Labels: ofOutcome, Bounds: transactionSeconds,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Took }),
+		read: ends(func(e *pipeline.TransactionTotals) pipeline.Distribution { return e.Took }),
 		Help: "Time from a transaction's first records to its end."}
 	TransactionCommitting = &Instrument{Name: "leat.transaction.committing", Unit: "s", Kind: Histogram, Labels: ofOutcome, Bounds: transactionSeconds,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Committing }),
+		read: ends(func(e *pipeline.TransactionTotals) pipeline.Distribution { return e.Committing }),
 		Help: "The part of it in which it was committed or aborted, when no records are taken."}
 	TransactionRecords = &Instrument{Name: "leat.transaction.records", Unit: "{record}", Kind: Histogram, Labels: ofOutcome, Bounds: transactionRecords,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Records }),
+		read: ends(func(e *pipeline.TransactionTotals) pipeline.Distribution { return e.Records }),
 		Help: "Input records of a transaction."}
 	TransactionSize = &Instrument{Name: "leat.transaction.size", Unit: "By", Kind: Histogram, Labels: ofOutcome, Bounds: transactionBytes,
-		read: ends(func(e *pipeline.TransactionsStats) pipeline.Distribution { return e.Bytes }),
+		read: ends(func(e *pipeline.TransactionTotals) pipeline.Distribution { return e.Bytes }),
 		Help: "Keys and values of a transaction's input and output."}
 	ProducerAcked = &Instrument{Name: "leat.producer.records.acked", Unit: "{record}", Kind: Counter, read: producer(func(m *kafka.Metrics) int64 { return m.RecordsAcked }),
 		Help: "Records that the broker has written."}

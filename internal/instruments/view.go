@@ -156,7 +156,7 @@ func uncommitted(v *view, put emit) {
 	put(number(age))
 }
 
-func ends(get func(*pipeline.TransactionsStats) pipeline.Distribution) func(*view, emit) {
+func ends(get func(*pipeline.TransactionTotals) pipeline.Distribution) func(*view, emit) {
 	return func(v *view, put emit) {
 		for i := range v.snap.Transactions {
 			t := &v.snap.Transactions[i]

@@ -58,7 +58,7 @@ func (r *Run) killDuring(ctx context.Context, worker string, kind kmsg.Key, vict
 		r.MustReach(fmt.Sprintf("%s held when its broker was killed, number %d", kind.Name(), i+1), 1, hold.Hits)
 		// The broker has it, and dies of it; or it never comes to it.
 		if r.Rand.IntN(2) == 0 {
-			go func() { _, _ = hold.Release(ctx) }()
+			r.watching.Go(func() { _, _ = hold.Release(ctx) }) // its client asks again
 		}
 		if err := r.Cluster.Kill(node); err != nil {
 			return err
