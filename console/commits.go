@@ -15,9 +15,9 @@ const (
 	// shortestBehind: so long, or ten commit intervals, there may be records to read and
 	// nothing committed. It leaves room for slow stages.
 	shortestBehind = 10 * time.Second
-	// longestSilence: a partition that is read to its end is asked for all the time, and
-	// the broker answers some times a second also when nothing has come.
-	longestSilence = 3 * time.Second
+	// longestSilence: a partition of which nothing waits to be processed is asked for all
+	// the time, and the broker answers some times a second also when nothing has come.
+	longestSilence = time.Second
 	// shortestNotReady: work that is older than this, and than ten commit intervals,
 	// makes a run not ready.
 	shortestNotReady = 10 * time.Second
@@ -78,7 +78,7 @@ func overdue(s *pipeline.Snapshot, w watch, interval time.Duration) string {
 func mostSilent(s *pipeline.Snapshot) (p pipeline.Partition, d time.Duration) {
 	for i := range s.Claims {
 		c := &s.Claims[i]
-		if c.Lag != 0 || c.Heard.IsZero() {
+		if c.Held || c.Heard.IsZero() {
 			continue
 		}
 		if silent := s.At.Sub(c.Heard); silent > d {
@@ -88,10 +88,14 @@ func mostSilent(s *pipeline.Snapshot) (p pipeline.Partition, d time.Duration) {
 	return p, d
 }
 
-// suspicious says that the page should look again soon: a commit is late, if not yet
-// overdue.
+// suspicious says that the page should look again soon: a commit is late, or the broker
+// says nothing, if not yet for too long.
 func suspicious(s *pipeline.Snapshot, interval time.Duration) bool {
-	return s.Phase == pipeline.PhaseRunning && age(s.At, s.UncommittedSince) > 3*interval
+	if s.Phase != pipeline.PhaseRunning {
+		return false
+	}
+	_, silence := mostSilent(s)
+	return age(s.At, s.UncommittedSince) > 3*interval || silence > longestSilence/2
 }
 
 // notReady says why a run is not ready, "" if it is.

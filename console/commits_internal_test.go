@@ -8,12 +8,12 @@ import (
 	"github.com/leat-stream/leat/pipeline"
 )
 
-// The broker's silence counts where it would speak: at partitions that are read to
-// their end, in a run that has a session.
+// The broker's silence counts where it would speak: at partitions of which nothing waits
+// to be processed, in a run that has a session. A lag below zero stands for what waits.
 func TestSilenceOfTheBroker(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	claim := func(lag int64, silent time.Duration) pipeline.PartitionStats {
-		c := pipeline.PartitionStats{Partition: pipeline.Partition{Topic: "in", Partition: 3}, Lag: lag}
+		c := pipeline.PartitionStats{Partition: pipeline.Partition{Topic: "in", Partition: 3}, Lag: max(lag, -lag), Held: lag < 0}
 		if silent > 0 {
 			c.Heard = now.Add(-silent)
 		}
@@ -27,11 +27,15 @@ func TestSilenceOfTheBroker(t *testing.T) {
 	}{
 		{"it answers", pipeline.PhaseRunning, []pipeline.PartitionStats{claim(0, 300*time.Millisecond)}, ""},
 		{"it is silent", pipeline.PhaseRunning, []pipeline.PartitionStats{claim(0, time.Millisecond), claim(0, 4*time.Second)}, "no word from the broker about in[3] for 4s"},
-		{"what waits is not asked for", pipeline.PhaseRunning, []pipeline.PartitionStats{claim(10, time.Hour)}, ""},
-		{"never heard of", pipeline.PhaseRunning, []pipeline.PartitionStats{claim(-1, 0)}, ""},
+		{"it is silent before the end", pipeline.PhaseRunning, []pipeline.PartitionStats{claim(10, 4*time.Second)}, "no word from the broker about in[3] for 4s"},
+		{"what waits is not asked for", pipeline.PhaseRunning, []pipeline.PartitionStats{claim(-10, time.Hour)}, ""},
+		{"never heard of", pipeline.PhaseRunning, []pipeline.PartitionStats{claim(1, 0)}, ""},
 		{"no session", pipeline.PhaseJoining, []pipeline.PartitionStats{claim(0, time.Hour)}, ""},
 	} {
 		s := pipeline.Snapshot{At: now, Phase: test.phase, Claims: test.claims}
+		if slow := suspicious(&s, time.Hour); slow != (test.want != "") {
+			t.Errorf("%s: suspicious %v", test.name, slow)
+		}
 		if got := overdue(&s, watch{}, 100*time.Millisecond); got != test.want && (test.want == "" || !strings.HasPrefix(got, "no word") || !strings.HasSuffix(got, "for 4s")) {
 			t.Errorf("%s: %q", test.name, got)
 		}

@@ -32,8 +32,10 @@ type PartitionStats struct {
 	// Lag is how many offsets lie between it and the partition's end; -1 if the source
 	// does not know.
 	Lag int64
-	// Heard is when the broker last answered about the partition, or zero.
+	// Heard is when the broker last answered about the partition, or zero. Held says that
+	// records have been read and wait to be processed, so that it may not be asked.
 	Heard time.Time
+	Held  bool
 	// Waiting is the stage that waits to try again, or "", Cause why if it failed.
 	Waiting string
 	Cause   error
@@ -53,7 +55,7 @@ func (c *Claim) measure(source LagMeter) PartitionStats {
 	if !ok {
 		return s
 	}
-	s.Heard = r.Heard
+	s.Heard, s.Held = r.Heard, r.Held
 	switch {
 	case r.Heard.IsZero():
 	case !r.Held && s.Committed >= delivered:

@@ -28,7 +28,7 @@ func TestLag(t *testing.T) {
 		claim := &Claim{}
 		claim.committed.Store(c.committed)
 		claim.delivered.Store(c.delivered)
-		if got := claim.measure(reaches{c.reach}); got.Lag != c.want || !got.Heard.Equal(c.reach.Heard) {
+		if got := claim.measure(reaches{c.reach}); got.Lag != c.want || !got.Heard.Equal(c.reach.Heard) || got.Held != c.reach.Held {
 			t.Errorf("%s: lag %d, want %d; heard %v", name, got.Lag, c.want, got.Heard)
 		}
 	}
