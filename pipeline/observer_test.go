@@ -372,12 +372,13 @@ func TestUnknownOutcomesAreObserved(t *testing.T) {
 // The state between: phases, lag, the open transaction.
 func TestSnapshotOfARun(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		p, c := engine(2, calls(takes(20*time.Millisecond)))
+		// No record ends when a commit falls due, every 100 ms: which comes first would be open.
+		p, c := engine(2, calls(takes(7*time.Millisecond)))
 		feed(c, 0, numbered("v", 50)...)
 		w := &witness{}
 		work := c.Start(t.Context(), p, observed(w))
 		begin := time.Now()
-		time.Sleep(250 * time.Millisecond) // fake time
+		time.Sleep(150 * time.Millisecond) // fake time
 		synctest.Wait()
 		snap := w.run.Stats.Snapshot()
 		if snap.Phase != pipeline.PhaseRunning || len(snap.Claims) != 2 {
