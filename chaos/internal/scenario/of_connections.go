@@ -16,7 +16,8 @@ import (
 // arrive.
 var ofConnections = []Scenario{
 	{
-		Name: "late-end", About: "an EndTxn is held, its worker's connection cut; it retries, goes on to other transactions, and then the first one arrives (KAFKA-17754)",
+		Name: "late-end", About: "an EndTxn is held, its worker's connection cut; it retries, goes on to other transactions, of which a third is aborted, and then the first one arrives (KAFKA-17754)",
+		Flags: []string{"-aborts", "0.33"},
 		Play: func(ctx context.Context, r *Run) error {
 			for i := range 6 {
 				if err := r.Written(ctx, 0.1+0.13*float64(i)); err != nil {
