@@ -17,22 +17,10 @@ var ofRecords = []Scenario{
 		},
 		Inputs: 40_000,
 		Play: func(ctx context.Context, r *Run) error {
-			if err := r.Written(ctx, 0.5); err != nil {
-				return err
-			}
-			name := r.Any()
-			healed := r.Fault("kill -9 of " + name)
-			if err := r.Kill(name); err != nil {
-				return err
-			}
-			if err := r.Start(ctx, name); err != nil {
-				return err
-			}
-			healed()
 			r.MustReach("dead letters", 1000, func() int64 {
 				return r.sum(func(s workload.Status) int64 { return s.Dead })
 			})
-			return nil
+			return r.crash(ctx, 0.5)
 		},
 	},
 	{
@@ -42,20 +30,8 @@ var ofRecords = []Scenario{
 		},
 		Flags: []string{"-manifest=false"},
 		Play: func(ctx context.Context, r *Run) error {
-			if err := r.Written(ctx, 0.5); err != nil {
-				return err
-			}
-			name := r.Any()
-			healed := r.Fault("kill -9 of " + name)
-			if err := r.Kill(name); err != nil {
-				return err
-			}
-			if err := r.Start(ctx, name); err != nil {
-				return err
-			}
-			healed()
 			r.MustReach("transactions without records", 50, r.commits)
-			return nil
+			return r.crash(ctx, 0.5)
 		},
 	},
 }

@@ -24,18 +24,9 @@ var ofWorkers = []Scenario{
 		Name: "kill-worker", About: "kill -9 of a worker, five times",
 		Play: func(ctx context.Context, r *Run) error {
 			for i := range 5 {
-				if err := r.Written(ctx, float64(i+1)/7); err != nil {
+				if err := r.crash(ctx, float64(i+1)/7); err != nil {
 					return err
 				}
-				name := r.Any()
-				healed := r.Fault("kill -9 of " + name)
-				if err := r.Kill(name); err != nil {
-					return err
-				}
-				if err := r.Start(ctx, name); err != nil {
-					return err
-				}
-				healed()
 			}
 			r.MustReach("workers killed", 5, r.kills)
 			return nil
@@ -96,6 +87,23 @@ var ofWorkers = []Scenario{
 			return r.Progress(ctx)
 		},
 	},
+}
+
+// crash kills a worker when a share of the input is written, and starts it anew.
+func (r *Run) crash(ctx context.Context, share float64) error {
+	if err := r.Written(ctx, share); err != nil {
+		return err
+	}
+	name := r.Any()
+	healed := r.Fault("kill -9 of " + name)
+	if err := r.Kill(name); err != nil {
+		return err
+	}
+	if err := r.Start(ctx, name); err != nil {
+		return err
+	}
+	healed()
+	return nil
 }
 
 // freeze stops a worker that is at work for longer than its session lasts, and waits

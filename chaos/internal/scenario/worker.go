@@ -44,9 +44,6 @@ func (r *Run) TransactionalID(worker string) string {
 	return r.transactionalIDs() + "-" + worker + "-0"
 }
 
-// Group is the workers' group.
-func (r *Run) Group() string { return r.group }
-
 // ClientID is that of a worker's connections.
 func (r *Run) ClientID(worker string) string { return "chaos-" + worker }
 
