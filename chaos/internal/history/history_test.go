@@ -239,18 +239,18 @@ func TestWorkerTakesWholeLines(t *testing.T) {
 	w := &Worker{Name: "w"}
 	for _, part := range []string{
 		"\n" + `{"at":"2026-01-01T00:00:00Z","incarnation":"1","commits":1,"aborted":["u1"]}` + "\n" + `{"at":"2026-01-`,
-		`01T00:00:01Z","incarnation":"1","commits":3}` + "\n" + `{"at":"2026-01-01T00:00:02Z","inca`, // killed
+		`01T00:00:01Z","incarnation":"1","commits":3,"partitions":[4]}` + "\n" + `{"at":"2026-01-01T00:00:01Z","incarnation":"1","commits":3}` + "\n" + `{"at":"2026-01-01T00:00:02Z","inca`, // killed
 		"\n" + `{"at":"2026-01-01T00:00:03Z","incarnation":"2","commits":4,"aborted":["u2"],"end":true}` + "\nno status\n",
 	} {
 		if n, err := w.Write([]byte(part)); n != len(part) || err != nil {
 			t.Fatal(n, err)
 		}
 	}
-	if last, ok := w.Last(); !ok || !last.End || last.Commits != 4 || len(w.Statuses()) != 3 {
-		t.Errorf("%+v", w.Statuses())
+	if last, ok := w.Last(); !ok || !last.End || last.Commits != 4 || last.Aborted != nil {
+		t.Errorf("%+v", last)
 	}
-	if total := w.Total(); total.Commits != 7 || w.Processes() != 2 {
-		t.Errorf("total %+v of %d", total, w.Processes())
+	if total := w.Total(); total.Commits != 7 || w.Processes() != 2 || w.Joined() != 1 {
+		t.Errorf("total %+v of %d, %d of which had partitions", total, w.Processes(), w.Joined())
 	}
 	if got := strings.Join(w.Aborted(), " "); got != "u1 u2" {
 		t.Errorf("aborted %q", got)

@@ -16,10 +16,19 @@ type Worker struct {
 	// Name is for reports.
 	Name string
 
-	mu       sync.Mutex
-	rest     []byte
-	statuses []workload.Status
-	aborted  []string
+	mu        sync.Mutex
+	rest      []byte
+	processes map[string]*process // by incarnation
+	last      *process            // the one that has spoken last
+	joined    int64
+	aborted   []string
+}
+
+// process is one that the worker was started as. Only what it said last is kept: a
+// long run has very many statuses.
+type process struct {
+	status workload.Status
+	joined bool
 }
 
 // Write takes a part of the output. Lines that are no status, such as one that a kill
@@ -35,29 +44,38 @@ func (w *Worker) Write(p []byte) (int, error) {
 		}
 		var s workload.Status
 		if json.Unmarshal(line, &s) == nil && !s.At.IsZero() {
-			w.aborted = append(w.aborted, s.Aborted...)
-			s.Aborted = nil
-			w.statuses = append(w.statuses, s)
+			w.take(s)
 		}
 		w.rest = append(w.rest[:0], rest...)
 	}
 }
 
-// Statuses returns all statuses so far, without the units.
-func (w *Worker) Statuses() []workload.Status {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.statuses)
+func (w *Worker) take(s workload.Status) {
+	w.aborted = append(w.aborted, s.Aborted...)
+	s.Aborted = nil
+	p := w.processes[s.Incarnation]
+	if p == nil {
+		if w.processes == nil {
+			w.processes = map[string]*process{}
+		}
+		p = new(process)
+		w.processes[s.Incarnation] = p
+	}
+	if len(s.Partitions) > 0 && !p.joined {
+		p.joined = true
+		w.joined++
+	}
+	p.status, w.last = s, p
 }
 
-// Last returns the last status, or false if there is none.
+// Last returns the last status, without the units, or false if there is none.
 func (w *Worker) Last() (workload.Status, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.statuses) == 0 {
+	if w.last == nil {
 		return workload.Status{}, false
 	}
-	return w.statuses[len(w.statuses)-1], true
+	return w.last.status, true
 }
 
 // Aborted returns the units that were aborted.
@@ -71,11 +89,8 @@ func (w *Worker) Aborted() []string {
 func (w *Worker) Total() (t workload.Status) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last := map[string]workload.Status{}
-	for _, s := range w.statuses {
-		last[s.Incarnation] = s
-	}
-	for _, s := range last {
+	for _, p := range w.processes {
+		s := &p.status
 		t.Records += s.Records
 		t.Outputs += s.Outputs
 		t.Dead += s.Dead
@@ -93,9 +108,12 @@ func (w *Worker) Total() (t workload.Status) {
 func (w *Worker) Processes() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	seen := map[string]bool{}
-	for _, s := range w.statuses {
-		seen[s.Incarnation] = true
-	}
-	return int64(len(seen))
+	return int64(len(w.processes))
+}
+
+// Joined is the number of processes that have had partitions.
+func (w *Worker) Joined() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.joined
 }

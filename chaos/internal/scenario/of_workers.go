@@ -185,13 +185,7 @@ func (r *Run) joins() (n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name := range r.workers {
-		seen := map[string]bool{}
-		for _, s := range r.recorder.Worker(name).Statuses() {
-			if len(s.Partitions) > 0 {
-				seen[s.Incarnation] = true
-			}
-		}
-		n += int64(len(seen))
+		n += r.recorder.Worker(name).Joined()
 	}
 	return n
 }
