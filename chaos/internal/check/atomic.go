@@ -13,8 +13,9 @@ import (
 // must be nothing. Without manifests and units there is nothing to compare.
 func CheckAtomic(x *Expectation, log *history.Log, aborted []string) []Violation {
 	f := findings{of: Atomic}
+	seen := visible(log)
 	for _, name := range aborted {
-		if id := log.Units.Known(name); id != 0 && shows(log, id) {
+		if seen[log.Units.Known(name)] {
 			f.add("unit %s was aborted and can be seen", name)
 		}
 	}
@@ -64,16 +65,19 @@ func CheckAtomic(x *Expectation, log *history.Log, aborted []string) []Violation
 	return f.all()
 }
 
-// shows reports whether a log has a record of a unit.
-func shows(log *history.Log, id history.UnitID) bool {
+// visible are the units that a log has a record of.
+func visible(log *history.Log) map[history.UnitID]bool {
+	seen := map[history.UnitID]bool{}
 	for topic := range log.Records {
 		for _, records := range log.Records[topic] {
-			if slices.ContainsFunc(records, func(r history.Record) bool { return r.Unit == id }) {
-				return true
+			for i := range records {
+				if id := records[i].Unit; id != 0 {
+					seen[id] = true
+				}
 			}
 		}
 	}
-	return false
+	return seen
 }
 
 // covered sees that manifests cover every input once.

@@ -247,12 +247,23 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 	}
 }
 
-// TestReachIsTheLargestOffset also where the order is violated.
+// TestReachIsTheLargestOffset also where the order is violated, and also for positions
+// that go back.
 func TestReachIsTheLargestOffset(t *testing.T) {
-	r := reachOf(at{}, []history.Record{{Offset: 5, Source: 9}, {Offset: 7, Source: 1}, {Offset: 8, Source: 9, Partition: 1}}, 0)
-	for source, want := range map[int64]int64{0: -1, 1: -1, 2: 7, 9: 7, 10: 7} {
-		if got := r.before(source); got != want {
-			t.Errorf("before %d: %d, want %d", source, got, want)
+	log := &history.Log{}
+	log.Records[workload.Right] = [][]history.Record{nil, {{Offset: 5, Source: 9}, {Offset: 7, Source: 1}, {Offset: 8, Source: 9, Partition: 1}, {Partition: -1}, {Partition: 2}}}
+	all := progress(2, log)
+	if len(all[0]) != 1 || len(all[1]) != 1 || all[0][0].at != (at{workload.Right, 1}) {
+		t.Fatalf("%+v", all)
+	}
+	for _, c := range [][2]int64{{2, 7}, {10, 7}, {0, -1}, {1, -1}, {9, 7}, {1, -1}, {10, 7}} {
+		if got := all[0][0].before(c[0]); got != c[1] {
+			t.Errorf("before %d: %d, want %d", c[0], got, c[1])
+		}
+	}
+	for _, c := range [][2]int64{{9, -1}, {10, 8}, {9, -1}} {
+		if got := all[1][0].before(c[0]); got != c[1] {
+			t.Errorf("of partition 1 before %d: %d, want %d", c[0], got, c[1])
 		}
 	}
 }

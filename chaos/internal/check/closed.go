@@ -21,10 +21,7 @@ func CheckClosed(open []history.OpenTransaction, samples []history.Sample, fault
 	reported := map[history.OpenTransaction]bool{}
 	for i := range faults {
 		from, to := calm(faults, i, last)
-		for _, s := range samples {
-			if s.At.Before(from.Add(limit)) || s.At.After(to) {
-				continue
-			}
+		for _, s := range between(samples, from.Add(limit), to) {
 			for _, o := range s.Open {
 				if age := s.At.Sub(o.Since); !o.Since.IsZero() && age > limit && !reported[o] {
 					reported[o] = true

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 
@@ -32,7 +33,8 @@ func CheckPositions(x *Expectation, log *history.Log, samples []history.Sample) 
 			if end := x.end(int32(p)); committed > end {
 				f.add("partition %d is committed up to %d, of %d", p, committed, end)
 			}
-			for _, o := range reached[p] {
+			for i := range reached[p] {
+				o := &reached[p][i]
 				high := s.High.At(o.topic, o.partition)
 				if offset := o.before(committed); high != history.Unknown && offset >= high {
 					f.add("partition %d was committed up to %d at %s, while %s[%d] ended at %d, before %d, which comes from an input before it",
@@ -61,15 +63,22 @@ type reach struct {
 	at
 	sources []int64 // offsets of inputs, ascending
 	offsets []int64 // the largest offset of an output of these and all inputs before
+	next    int     // the first of sources that was not before the last one asked for
 }
 
-// before returns the largest offset of an output of inputs before source, or -1.
+// before returns the largest offset of an output of inputs before source, or -1. It
+// goes on from where the last call ended, for positions mostly go on as well.
 func (r *reach) before(source int64) int64 {
-	i := sort.Search(len(r.sources), func(i int) bool { return r.sources[i] >= source })
-	if i == 0 {
+	if r.next > 0 && r.sources[r.next-1] >= source {
+		r.next = sort.Search(r.next, func(i int) bool { return r.sources[i] >= source })
+	}
+	for r.next < len(r.sources) && r.sources[r.next] < source {
+		r.next++
+	}
+	if r.next == 0 {
 		return -1
 	}
-	return r.offsets[i-1]
+	return r.offsets[r.next-1]
 }
 
 // progress makes the reaches by input partition.
@@ -77,9 +86,9 @@ func progress(partitions int, log *history.Log) [][]reach {
 	all := make([][]reach, partitions)
 	for topic := range workload.Manifests {
 		for p, records := range log.Records[topic] {
-			for source := range partitions {
-				if r := reachOf(at{topic, p}, records, int32(source)); len(r.sources) > 0 {
-					all[source] = append(all[source], r)
+			for source, of := range bySource(partitions, records) {
+				if len(of) > 0 {
+					all[source] = append(all[source], reachOf(at{topic, p}, of))
 				}
 			}
 		}
@@ -87,14 +96,20 @@ func progress(partitions int, log *history.Log) [][]reach {
 	return all
 }
 
-func reachOf(where at, records []history.Record, source int32) reach {
-	var of []*history.Record
+// bySource sorts records by the partition of their input.
+func bySource(partitions int, records []history.Record) [][]*history.Record {
+	of := make([][]*history.Record, partitions)
 	for i := range records {
-		if records[i].Partition == source {
-			of = append(of, &records[i])
+		if p := records[i].Partition; p >= 0 && int(p) < partitions {
+			of[p] = append(of[p], &records[i])
 		}
 	}
-	slices.SortStableFunc(of, func(a, b *history.Record) int { return int(a.Source - b.Source) })
+	return of
+}
+
+// reachOf makes the reach of records that come from one partition.
+func reachOf(where at, of []*history.Record) reach {
+	slices.SortStableFunc(of, func(a, b *history.Record) int { return cmp.Compare(a.Source, b.Source) })
 	r := reach{at: where, sources: make([]int64, len(of)), offsets: make([]int64, len(of))}
 	high := int64(-1)
 	for i, rec := range of {

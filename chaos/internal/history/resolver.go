@@ -50,7 +50,9 @@ func (s *resolver) add(r *kgo.Record, emit func(*kgo.Record)) {
 			emit(s.held[n].Record)
 		}
 	}
-	s.held = append(s.held[:0], s.held[n:]...)
+	if n > 0 {
+		s.held = append(s.held[:0], s.held[n:]...)
+	}
 }
 
 // end resolves a producer's transaction. A marker's key is a version and a type, 0 for

@@ -15,7 +15,10 @@ import (
 
 // Sample is what the brokers say at one time. What they do not say is [Unknown].
 type Sample struct {
-	At time.Time
+	// At is when the first question was asked, Took how long it took to be told
+	// Committed.
+	At   time.Time
+	Took time.Duration
 	// Committed are the group's stable positions by input partition.
 	Committed []int64
 	// Input are the ends of the input's partitions, asked for before Committed.
@@ -28,6 +31,9 @@ type Sample struct {
 	Open   []OpenTransaction
 	Looked bool
 }
+
+// Known is when Committed was known.
+func (s *Sample) Known() time.Time { return s.At.Add(s.Took) }
 
 // WatchConfig says what a [Watch] looks at.
 type WatchConfig struct {
@@ -108,6 +114,7 @@ func (w *Watch) sample(ctx context.Context, look bool) (s Sample, ok bool) {
 	}
 	s.Input = partitions(listed, w.cfg.Topics.Input)
 	s.Committed = w.committed(ctx)
+	s.Took = time.Since(s.At)
 	s.High, _ = outputEnds(ctx, w.admin, w.cfg.Topics, false)
 	if look {
 		s.Open, err = coordinated(ctx, w.admin, w.cfg.TransactionalIDs)
