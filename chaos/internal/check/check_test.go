@@ -24,7 +24,7 @@ func TestCleanHistoryHasNoViolations(t *testing.T) {
 	}
 }
 
-// delete takes records out of a partition, and keeps the others' offsets.
+// remove takes records out of a partition, and keeps the others' offsets.
 func remove(topic, partition, from, n int) func(*history.Log) {
 	return func(l *history.Log) {
 		l.Records[topic][partition] = slices.Delete(slices.Clone(l.Records[topic][partition]), from, from+n)
@@ -122,6 +122,16 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			s.both(func(l *history.Log) {
 				l.Records[workload.Left][1] = append([]history.Record{r}, l.Records[workload.Left][1]...)
 			})
+		}, Ordered, "has a key that was seen in partition"},
+
+		"a key in two partitions of a topic that did not grow": {func(s *scene) {
+			s.Growths[workload.Right] = []int32{2, 3}
+			s.moved(workload.Left, 2)
+		}, Ordered, "has a key that was seen in partition"},
+		"a key in three partitions of a topic that grew once": {func(s *scene) {
+			s.Growths[workload.Left] = []int32{2, 3}
+			s.moved(workload.Left, 2)
+			s.moved(workload.Left, 3)
 		}, Ordered, "has a key that was seen in partition"},
 
 		"an incomplete unit": {func(s *scene) { s.both(remove(workload.Left, 0, 0, 1)) }, Atomic, "incomplete: unit"},
@@ -317,6 +327,22 @@ func TestWhatIsNoViolation(t *testing.T) {
 				}
 			}
 			s.Faults = append(s.Faults, Fault{Name: "another", Began: noon.Add(20 * time.Second), Healed: noon.Add(59*time.Minute + 50*time.Second)})
+		},
+		"keys in the partitions of a topic that grew twice": func(s *scene) {
+			s.Growths[workload.Left] = []int32{2, 3, 4}
+			s.moved(workload.Left, 2)
+			s.moved(workload.Left, 3)
+		},
+		"partitions of the input that were added": func(s *scene) {
+			for i := range s.Samples[:len(s.Samples)-1] {
+				if s.Samples[i].Committed[2] == 0 {
+					s.Samples[i].Input = s.Samples[i].Input[:2]
+					s.Samples[i].Committed = s.Samples[i].Committed[:2]
+				}
+			}
+		},
+		"a partition of the input without any": func(s *scene) {
+			s.Expectation.partitions = append(s.Expectation.partitions, expectedPartition{})
 		},
 		"an old transaction while brokers are down": func(s *scene) {
 			s.Samples[12].Open = []history.OpenTransaction{{Name: "chaos-g-w-0", State: "Ongoing", Since: noon.Add(-time.Hour)}}

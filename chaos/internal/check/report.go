@@ -19,6 +19,8 @@ type Evidence struct {
 	*history.History
 	Expectation *Expectation
 	Faults      []Fault
+	// Growths are those of the output topics. The zero value: they never grew.
+	Growths Growths
 	// OpenLimit is how old a transaction may get once faults are healed: the
 	// transactions' time-out and 15 s. Default: 30 s.
 	OpenLimit time.Duration
@@ -70,7 +72,7 @@ func Judge(e Evidence) *Report {
 		aborted = append(aborted, w.Aborted()...)
 	}
 	add(CheckDelivered(e.Expectation, e.Reread))
-	add(CheckOrdered(e.Reread))
+	add(CheckOrdered(e.Reread, e.Growths))
 	add(CheckAtomic(e.Expectation, e.Reread, aborted))
 	add(CheckPositions(e.Expectation, e.Reread, e.Samples))
 	for _, live := range e.Live {

@@ -142,3 +142,34 @@ func (s *scene) both(change func(*history.Log)) {
 	change(s.Reread)
 	change(s.Live[0])
 }
+
+// moved has the last records of a topic's first partition, some of whose keys are in it
+// from before, go into a new partition.
+func (s *scene) moved(topic, to int) {
+	all := s.Reread.Records[topic][0]
+	stay := len(all) * 2 / 3
+	s.both(func(l *history.Log) {
+		for len(l.Records[topic]) <= to {
+			l.Records[topic] = append(l.Records[topic], nil)
+		}
+		moved := slices.Clone(all[stay:])
+		for i := range moved {
+			moved[i].Offset = int64(i)
+		}
+		l.Records[topic][0], l.Records[topic][to] = slices.Clone(all[:stay]), moved
+	})
+	for i := range s.Samples {
+		sample := &s.Samples[i]
+		if len(sample.High[topic]) == 0 {
+			continue
+		}
+		high := slices.Clone(sample.High[topic])
+		for len(high) <= to {
+			high = append(high, history.Unknown)
+		}
+		if high[0] > int64(stay) {
+			high[0], high[to] = int64(stay), high[0]-int64(stay)
+		}
+		sample.High[topic] = high
+	}
+}

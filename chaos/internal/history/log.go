@@ -99,9 +99,11 @@ func (l *Log) read(topic int, r *kgo.Record) (Record, error) {
 	if err := json.Unmarshal(r.Value, &m); err != nil {
 		return Record{}, fmt.Errorf("no manifest: %w", err)
 	}
+	unit := l.Units.ID([]byte(m.Unit))
+	m.Unit = l.Units.Name(unit) // one text for all logs
 	l.Manifests = append(l.Manifests, m)
 	return Record{
-		Offset: r.Offset, Source: m.First, Partition: m.Partition, Unit: l.Units.ID([]byte(m.Unit)), Key: Hash(r.Key), Value: Hash(r.Value),
+		Offset: r.Offset, Source: m.First, Partition: m.Partition, Unit: unit, Key: Hash(r.Key), Value: Hash(r.Value),
 	}, nil
 }
 
