@@ -12,11 +12,11 @@ import (
 // ReadInput calls f for each record of a topic, in the order of its partition, up to
 // where the topic ends now, and returns these ends. What f is given is f's.
 func ReadInput(ctx context.Context, brokers []string, topic string, f func(*kgo.Record)) ([]int64, error) {
-	client, err := kgo.NewClient(
+	client, err := kgo.NewClient(append(growing(),
 		kgo.SeedBrokers(brokers...), kgo.ClientID("chaos-input"), kgo.ConsumeTopics(topic),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(8<<20), kgo.MaxConcurrentFetches(3),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", topic, err)
 	}

@@ -59,17 +59,17 @@ func StartReader(cfg ReaderConfig) (*Reader, error) {
 	if cfg.ByMarkers {
 		isolation = kgo.ReadUncommitted()
 	}
-	opts := append([]kgo.Opt{
-		kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("chaos-" + cfg.Name),
+	opts := append(growing(),
+		kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("chaos-"+cfg.Name),
 		kgo.ConsumeTopics(cfg.Topics.Outputs[:]...),
 		// From the beginning, and never anywhere else by itself: that would hide a loss.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(isolation),
 		// What is committed mostly ends in a marker: the end would else never be seen.
 		kgo.KeepControlRecords(),
-		kgo.FetchMaxBytes(8 << 20), kgo.MaxConcurrentFetches(3),
-	}, cfg.Options...)
-	client, err := kgo.NewClient(opts...)
+		kgo.FetchMaxBytes(8<<20), kgo.MaxConcurrentFetches(3),
+	)
+	client, err := kgo.NewClient(append(opts, cfg.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("reader %s: %w", cfg.Name, err)
 	}

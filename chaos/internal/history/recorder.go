@@ -23,6 +23,9 @@ type Config struct {
 	Group, TransactionalIDs string
 	// Live is the number of live readers. Default: 1.
 	Live int
+	// Every is the time between samples, that of [WatchConfig] by default. A sample takes
+	// 16 bytes for each partition of the input.
+	Every time.Duration
 	// Dir, if not empty, is where the histories are written to, for a look at them
 	// when something was wrong; [History.Forget] removes them.
 	Dir string
@@ -76,7 +79,7 @@ func StartRecorder(cfg Config) (*Recorder, error) {
 	}
 	var err error
 	r.watch, err = StartWatch(WatchConfig{
-		Brokers: cfg.Brokers, Topics: cfg.Topics, Group: cfg.Group, TransactionalIDs: cfg.TransactionalIDs, Options: cfg.Options,
+		Brokers: cfg.Brokers, Topics: cfg.Topics, Group: cfg.Group, TransactionalIDs: cfg.TransactionalIDs, Every: cfg.Every, Options: cfg.Options,
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.Stop())

@@ -67,7 +67,8 @@ func StartWatch(cfg WatchConfig) (*Watch, error) {
 	if cfg.Every == 0 {
 		cfg.Every = 200 * time.Millisecond
 	}
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("chaos-watch"), kgo.AlwaysRetryEOF()}, cfg.Options...)...)
+	opts := append(growing(), kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("chaos-watch"), kgo.AlwaysRetryEOF())
+	client, err := kgo.NewClient(append(opts, cfg.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("watch: %w", err)
 	}
@@ -156,7 +157,7 @@ func (w *Watch) AwaitCommitted(ctx context.Context, ends []int64) error {
 		if all := w.Samples(); len(all) > 0 {
 			at = all[len(all)-1].Committed
 		}
-		if len(at) >= len(ends) && !behind(at, ends) || sum(ends) == 0 {
+		if reached(at, ends) {
 			return nil
 		}
 		select {
@@ -167,11 +168,15 @@ func (w *Watch) AwaitCommitted(ctx context.Context, ends []int64) error {
 	}
 }
 
-func sum(offsets []int64) (n int64) {
-	for _, o := range offsets {
-		n += o
+// reached reports whether everything before ends is committed. Of a partition without
+// records there may be no position.
+func reached(at, ends []int64) bool {
+	for p, end := range ends {
+		if end > 0 && (p >= len(at) || at[p] < end) {
+			return false
+		}
 	}
-	return n
+	return true
 }
 
 // AwaitClosed returns when no transaction is open any more, for the coordinators as

@@ -3,6 +3,7 @@ package workload
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 )
@@ -21,8 +22,10 @@ type Generator struct {
 	// The shares of kinds, of 1: the others are regular.
 	Nulls, Dropped, Poison, Swells, Bursts float64
 	// Large is the share of regular inputs with a filler of 100 to 300 KB; that of
-	// the others is 50 to 2,000 bytes.
+	// the others is 50 bytes to MaxFiller.
 	Large float64
+	// MaxFiller is the longest usual filler, in bytes. Default: 2,000.
+	MaxFiller int
 }
 
 // Usual is a generator of some of everything, but nothing that a broker refuses.
@@ -56,7 +59,19 @@ func (g Generator) Validate() error {
 	if sum > 1 || g.Large < 0 || g.Large > 1 {
 		errs = append(errs, errors.New("the shares of kinds are more than 1"))
 	}
+	if g.maxFiller() < minFiller {
+		errs = append(errs, fmt.Errorf("a longest filler of %d bytes is less than %d", g.MaxFiller, minFiller))
+	}
 	return errors.Join(errs...)
+}
+
+const minFiller = 50
+
+func (g Generator) maxFiller() int {
+	if g.MaxFiller == 0 {
+		return 2000
+	}
+	return g.MaxFiller
 }
 
 // Input makes input number n.
@@ -68,7 +83,7 @@ func (g Generator) Input(n uint64) Input {
 	if kind == Null {
 		return in
 	}
-	size := 50 + r.next()%1951
+	size := minFiller + r.next()%uint64(g.maxFiller()-minFiller+1)
 	if kind == Regular && r.share() < g.Large {
 		size = 100_000 + r.next()%200_001
 	}

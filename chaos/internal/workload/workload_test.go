@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,6 +100,43 @@ func TestGeneratorKeepsItsShares(t *testing.T) {
 	for kind, want := range map[Kind]float64{Null: 0.1, Dropped: 0.2, Poison: 0.1, Swells: 0.1, Bursts: 0.1, Regular: 0.4} {
 		if got := kinds[kind]; got < want-0.02 || got > want+0.02 {
 			t.Errorf("kind %q: %.3f, want %.1f", rune(kind), got, want)
+		}
+	}
+}
+
+// TestGeneratorMakesTheSameInputs as ever, so that seeds of old reports can be run again.
+func TestGeneratorMakesTheSameInputs(t *testing.T) {
+	g, sum := Usual(1, 9), crc32.NewIEEE()
+	for n := range uint64(2000) {
+		in := g.Input(n)
+		sum.Write(in.Key)
+		sum.Write(in.Value)
+	}
+	if got := sum.Sum32(); got != 0x71d1fef1 {
+		t.Errorf("%#x", got)
+	}
+}
+
+func TestGeneratorKeepsToMaxFiller(t *testing.T) {
+	for _, longest := range []int{50, 51, 200, 5000} {
+		g := Generator{Seed: 1, Partitions: 1, Keys: 1, MaxFiller: longest}
+		seen := 0
+		for n := range uint64(5000) {
+			size := len(g.Input(n).Value) - Head
+			if size < 50 || size > longest {
+				t.Fatalf("%d bytes of up to %d", size, longest)
+			}
+			seen = max(seen, size)
+		}
+		if seen < longest*9/10 {
+			t.Errorf("no more than %d bytes of up to %d", seen, longest)
+		}
+	}
+	for _, longest := range []int{-1, 1, 49} {
+		g := Usual(1, 1)
+		g.MaxFiller = longest
+		if g.Validate() == nil {
+			t.Errorf("a longest filler of %d is accepted", longest)
 		}
 	}
 }

@@ -24,10 +24,16 @@ type Writer struct {
 	More func() bool
 
 	written atomic.Int64
+	grown   atomic.Int32
 }
 
 // Written is the number of inputs that are acknowledged. It may be called at any time.
 func (w *Writer) Written() int64 { return w.written.Load() }
+
+// Grow has the writer use that many partitions, which the topic has got by now, as soon
+// as its client knows of them, within seconds. Keys move to other partitions then. It
+// may be called at any time.
+func (w *Writer) Grow(partitions int32) { w.grown.Store(partitions) }
 
 // Write writes the inputs from..to-1 and returns when all are acknowledged, or with
 // the first error.
@@ -39,6 +45,7 @@ func (w *Writer) Write(ctx context.Context, from, to uint64) error {
 		kgo.SeedBrokers(w.Brokers...), kgo.ClientID("chaos-writer"), kgo.AlwaysRetryEOF(), kgo.DefaultProduceTopic(w.Topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond),
 		kgo.MaxBufferedBytes(32<<20), kgo.UnknownTopicRetries(-1),
+		kgo.MetadataMinAge(time.Second), kgo.MetadataMaxAge(2*time.Second), // for new partitions
 	)
 	if err != nil {
 		return fmt.Errorf("writer: %w", err)
@@ -54,9 +61,13 @@ func (w *Writer) Write(ctx context.Context, from, to uint64) error {
 		w.written.Add(1)
 	}
 	began := time.Now()
+	g := w.Generator
 	for n := from; (n < to || w.More != nil && w.More()) && ctx.Err() == nil; n++ {
 		w.pace(ctx, began, float64(min(n, to)-from)+20*float64(n-min(n, to)))
-		in := w.Input(n)
+		if grown := w.grown.Load(); grown > g.Partitions && known(client, w.Topic, grown) {
+			g.Partitions = grown
+		}
+		in := g.Input(n)
 		client.Produce(ctx, &kgo.Record{Partition: in.Partition, Key: in.Key, Value: in.Value}, done)
 	}
 	flushed := client.Flush(ctx)
@@ -64,6 +75,13 @@ func (w *Writer) Write(ctx context.Context, from, to uint64) error {
 		return fmt.Errorf("write to %s: %w", w.Topic, err)
 	}
 	return nil
+}
+
+// known reports whether a client knows as many partitions. It would refuse an input for
+// one that it does not know.
+func known(client *kgo.Client, topic string, partitions int32) bool {
+	leader, _, err := client.PartitionLeader(topic, partitions-1)
+	return err == nil && leader >= 0
 }
 
 // pace waits until n inputs are due, or ctx ends.
