@@ -13,7 +13,7 @@ import (
 
 // scene is the evidence of a small run in which nothing went wrong: plants change it.
 type scene struct {
-	t *testing.T
+	t testing.TB
 	Evidence
 }
 
@@ -90,7 +90,7 @@ func (s *scene) write(m *workload.Manifest, source int64, key []byte, out worklo
 	if out.Topic != workload.DeadLetters {
 		r.Unit = s.Reread.Units.ID([]byte(m.Unit))
 	}
-	s.put(out.Topic, int(r.Key%sceneOutputs), r)
+	s.put(out.Topic, int(r.Key%uint64(len(s.Reread.Records[out.Topic]))), r)
 }
 
 func (s *scene) put(topic, partition int, r history.Record) {
@@ -99,11 +99,16 @@ func (s *scene) put(topic, partition int, r history.Record) {
 	*records = append(*records, r)
 }
 
-// commit ends a unit, and takes a sample.
-func (s *scene) commit(m *workload.Manifest, offsets []int64) {
+// hand ends a unit with its manifest.
+func (s *scene) hand(m *workload.Manifest) {
 	s.Reread.Manifests = append(s.Reread.Manifests, *m)
 	s.put(workload.Manifests, 0, history.Record{Source: m.First, Partition: m.Partition, Unit: s.Reread.Units.ID([]byte(m.Unit))})
 	*m = workload.Manifest{}
+}
+
+// commit ends a unit, and takes a sample.
+func (s *scene) commit(m *workload.Manifest, offsets []int64) {
+	s.hand(m)
 	committed := make([]int64, scenePartitions)
 	if len(s.Samples) > 0 {
 		copy(committed, s.Samples[len(s.Samples)-1].Committed)
