@@ -72,6 +72,9 @@ func TestRecoveries(t *testing.T) {
 		"each at its own time, even if not known later": {
 			steps(20, []int64{0, 10, 10, 11, history.Unknown}, []int64{0, 10, 10, 10, 10, 11}), []Fault{fault("a", 1.5, 2)}, []Recovery{{Outcome: Recovered, Took: 3 * time.Second}},
 		},
+		"from where it stood, even if that is not known at the healing": {
+			steps(20, []int64{0, 10, history.Unknown, history.Unknown, 10, 10, 11}), []Fault{fault("a", 1.5, 3)}, []Recovery{{Outcome: Recovered, Took: 3 * time.Second}},
+		},
 		"to its end": {
 			steps(20, rising, []int64{1000}), []Fault{fault("a", 1.5, 3)}, []Recovery{{Outcome: Recovered, Took: 3 * time.Second}},
 		},

@@ -238,7 +238,7 @@ func contains(samples []Sample, f func(Sample) bool) bool {
 func TestWorkerTakesWholeLines(t *testing.T) {
 	w := &Worker{Name: "w"}
 	for _, part := range []string{
-		"\n" + `{"at":"2026-01-01T00:00:00Z","incarnation":"1","commits":1,"aborted":["u1"]}` + "\n" + `{"at":"2026-01-`,
+		"\n" + `{"at":"2026-01-01T00:00:00Z","incarnation":"1","commits":1,"partitions":[4],"aborted":["u1"]}` + "\n" + `{"at":"2026-01-`,
 		`01T00:00:01Z","incarnation":"1","commits":3,"partitions":[4]}` + "\n" + `{"at":"2026-01-01T00:00:01Z","incarnation":"1","commits":3}` + "\n" + `{"at":"2026-01-01T00:00:02Z","inca`, // killed
 		"\n" + `{"at":"2026-01-01T00:00:03Z","incarnation":"2","commits":4,"aborted":["u2"],"end":true}` + "\nno status\n",
 	} {
