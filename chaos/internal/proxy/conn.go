@@ -77,6 +77,9 @@ func (c *conn) run() {
 		return
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}
+	if c.p.from.IsValid() {
+		dialer.LocalAddr = &net.TCPAddr{IP: c.p.from.AsSlice()}
+	}
 	broker, err := dialer.DialContext(c.p.ctx, "tcp", c.gate.upstream)
 	if err != nil {
 		c.p.log.Debug("no connection to the broker", "broker", c.gate.node, "error", err)

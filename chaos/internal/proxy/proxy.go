@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,8 @@ import (
 type Config struct {
 	// Brokers are the brokers, by node id.
 	Brokers map[int32]Broker
+	// From is the address that brokers are dialled from. Default: the system's choice.
+	From netip.Addr
 	// MaxHeld bounds the requests that are held or delayed, in bytes, over all
 	// connections. Default: 64 MiB. The rule that would exceed it fails with
 	// ErrHeldTooMuch, and the connection is cut.
@@ -42,6 +45,7 @@ const (
 
 // Proxy is a set of listeners. It is safe for concurrent use.
 type Proxy struct {
+	from    netip.Addr
 	maxHeld int64
 	held    atomic.Int64 // bytes held back
 	log     *slog.Logger
@@ -73,7 +77,7 @@ func Start(c Config) (*Proxy, error) {
 	if len(c.Brokers) == 0 {
 		return nil, errors.New("proxy: no brokers")
 	}
-	p := &Proxy{maxHeld: c.MaxHeld, log: c.Logger, gates: map[int32]*gate{}, conns: map[*conn]struct{}{}}
+	p := &Proxy{from: c.From, maxHeld: c.MaxHeld, log: c.Logger, gates: map[int32]*gate{}, conns: map[*conn]struct{}{}}
 	if p.maxHeld == 0 {
 		p.maxHeld = defaultMaxHeld
 	}
