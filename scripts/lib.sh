@@ -204,3 +204,11 @@ fetch_confluent() {
 }
 
 kafka_java() { java -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$kafka_libs/*" "$@"; }
+
+# alone COMMAND...: runs it as root of a network and of mounts of its own. They end with it.
+alone() {
+	local user=()
+	((EUID == 0)) || user=(--user --map-root-user)
+	need unshare
+	unshare ${user[@]+"${user[@]}"} --net --mount "$@"
+}

@@ -50,18 +50,14 @@ func (b *broker) metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 	return resp.(*kmsg.MetadataResponse), nil
 }
 
-// any asks the brokers that run one after the other until one has an answer.
+// any asks the brokers that should answer one after the other until one has an answer.
 func (c *Cluster) any(ctx context.Context, question func(*broker) error) error {
 	return c.until(ctx, func() error {
-		err := errors.New("no broker runs")
-		for _, b := range c.nodes {
-			up, gone := b.up()
-			if gone != nil {
-				return gone
-			}
-			if !up {
-				continue
-			}
+		some, err := c.answering()
+		if err != nil {
+			return err
+		}
+		for _, b := range some {
 			if err = question(b); err == nil {
 				return nil
 			}
@@ -71,42 +67,20 @@ func (c *Cluster) any(ctx context.Context, question func(*broker) error) error {
 	})
 }
 
-// CreateTopics creates topics of three replicas and returns when all brokers that run
-// know their leaders.
-func (c *Cluster) CreateTopics(ctx context.Context, partitions int32, topics ...string) error {
-	for _, topic := range topics {
-		tries := 0
-		err := c.any(ctx, func(b *broker) error {
-			tries++
-			err := b.create(ctx, topic, partitions)
-			if errors.Is(err, kerr.TopicAlreadyExists) && tries > 1 {
-				return nil // an earlier try did it, and its answer was lost
-			}
-			return err
-		})
+// each asks all brokers that should answer until every one is content.
+func (c *Cluster) each(ctx context.Context, question func(*broker) error) error {
+	return c.until(ctx, func() error {
+		all, err := c.answering()
 		if err != nil {
-			return fmt.Errorf("create topic %s: %w", topic, err)
-		}
-	}
-	return c.Ready(ctx)
-}
-
-func (b *broker) create(ctx context.Context, topic string, partitions int32) error {
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = int32(askTimeout.Milliseconds())
-	rt := kmsg.NewCreateTopicsRequestTopic()
-	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = topic, partitions, NumBrokers
-	req.Topics = append(req.Topics, rt)
-	resp, err := b.ask(ctx, req)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.(*kmsg.CreateTopicsResponse).Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, b := range all {
+			if err := question(b); err != nil {
+				return fmt.Errorf("broker %d: %w", b.id, err)
+			}
+		}
+		return nil
+	})
 }
 
 // Leader is the node that leads a partition, as a broker that runs sees it. For some

@@ -30,18 +30,25 @@ type Cluster struct {
 	proxy *proxy.Proxy
 	log   *slog.Logger
 	nodes []*broker // by node id, less one
+	net   *network  // nil: not isolated
+
+	mu     sync.Mutex
+	cuts   map[direction]int // by how many partitions each way is cut
+	denied map[resource]bool
 }
 
 // broker is one of them.
 type broker struct {
 	id     int32
 	dir    string
+	disk   string      // where its disk is mounted; "": it has none
 	direct *kgo.Client // knows this broker alone
 
 	mu      sync.Mutex
 	process *process.Process // nil: never started
-	wanted  bool             // it was started, and nobody has told it to end
-	stopped bool             // by SIGSTOP
+	mounted bool
+	wanted  bool // it was started, and nobody has told it to end
+	stopped bool // by SIGSTOP
 }
 
 // Start starts the brokers and returns when they are ready, and their coordinators,
@@ -53,7 +60,7 @@ func Start(ctx context.Context, conf Config) (*Cluster, error) {
 	if err := conf.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Cluster{conf: conf, log: conf.Logger}
+	c := &Cluster{conf: conf, log: conf.Logger, cuts: map[direction]int{}, denied: map[resource]bool{}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -70,6 +77,13 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 		return err
 	}
 	behind := proxy.Config{Brokers: map[int32]proxy.Broker{}, Logger: c.log}
+	if c.conf.Isolated {
+		c.net = &network{}
+		if err := c.net.create(ctx); err != nil {
+			return fmt.Errorf("cluster: %w", err)
+		}
+		behind.From = proxyHost
+	}
 	for id := int32(1); id <= NumBrokers; id++ {
 		behind.Brokers[id] = proxy.Broker{Listen: c.conf.address(id, proxyPort), Upstream: c.conf.address(id, clientPort)}
 	}
@@ -78,6 +92,9 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	}
 	for id := int32(1); id <= NumBrokers; id++ {
 		b := &broker{id: id, dir: filepath.Join(c.dir, fmt.Sprintf("node%d", id))}
+		if c.conf.Disk > 0 {
+			b.disk = filepath.Join(b.dir, "disk")
+		}
 		if b.direct, err = dial(c.conf.address(id, directPort)); err != nil {
 			return err
 		}
@@ -115,7 +132,12 @@ func (c *Cluster) format(ctx context.Context, b *broker) error {
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(b.properties(), []byte(c.conf.properties(b.id, filepath.Join(b.dir, "data"))), 0o644); err != nil {
+	if b.disk != "" {
+		if err := b.mount(c.conf.Disk); err != nil {
+			return fmt.Errorf("disk of broker %d: %w", b.id, err)
+		}
+	}
+	if err := os.WriteFile(b.properties(), []byte(c.conf.properties(b.id, b.data())), 0o644); err != nil {
 		return err
 	}
 	cmd := c.java("warn", "-Xmx128m", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.properties())
@@ -142,6 +164,9 @@ func (c *Cluster) launch(b *broker) error {
 	}
 	defer log.Close() // the process has its own
 	cmd := c.java("info", "-Xmx"+heap, "kafka.Kafka", b.properties())
+	if c.net != nil {
+		cmd = inNamespace(b.id, cmd)
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -267,11 +292,15 @@ func (c *Cluster) Close() error {
 		if b.process != nil {
 			errs = append(errs, b.process.Kill())
 		}
+		errs = append(errs, b.unmount())
 		b.mu.Unlock()
 		b.direct.Close()
 	}
 	if c.proxy != nil {
 		c.proxy.Close()
+	}
+	if c.net != nil {
+		errs = append(errs, c.net.remove())
 	}
 	if c.dir != "" && !c.conf.Keep {
 		errs = append(errs, os.RemoveAll(c.dir))

@@ -28,8 +28,17 @@ const (
 type Config struct {
 	// Libs is the directory of Kafka's jars, which scripts/kafka-libs fetches and prints.
 	Libs string
+	// Isolated puts each broker in a network namespace of its own, for Partition and Deny,
+	// and for Disk. The program must be root in a network and a mount namespace of its own
+	// (unshare --net --mount, or unshare --user --map-root-user --net --mount), which
+	// are gone when it has ended, with all that was made in them.
+	Isolated bool
+	// Disk gives each broker a disk of so many bytes, in memory, for FillDisk. Default: a
+	// directory in Dir. Only if Isolated; Keep keeps nothing of it.
+	Disk int64
 	// Port is the first of 15 ports on 127.0.0.1 that are taken, 5 for each broker: the
-	// proxy's, CLIENT, DIRECT, INTERNAL, CONTROLLER. Default: 24000. Not one of those that
+	// proxy's, CLIENT, DIRECT, INTERNAL, CONTROLLER. If Isolated, all but the proxy's are
+	// on the brokers' own addresses. Default: 24000. Not one of those that
 	// the system gives to outgoing connections (on Linux 32768 and up).
 	Port int
 	// Dir is where the cluster's own directory is made. Default: the system's for
@@ -55,6 +64,12 @@ func (c *Config) Validate() error {
 	if _, err := exec.LookPath("java"); err != nil {
 		errs = append(errs, fmt.Errorf("cluster: brokers need Java 17: %w", err))
 	}
+	if c.Disk < 0 || c.Disk > 0 && !c.Isolated {
+		errs = append(errs, fmt.Errorf("cluster: Disk is %d: that is of a broker that is Isolated", c.Disk))
+	}
+	if c.Isolated {
+		errs = append(errs, isolatable())
+	}
 	return errors.Join(errs...)
 }
 
@@ -70,7 +85,11 @@ const (
 
 // address is that of one of a broker's ports.
 func (c *Config) address(node int32, kind int) string {
-	return fmt.Sprintf("127.0.0.1:%d", c.Port+ports*(int(node)-1)+kind)
+	host := "127.0.0.1"
+	if c.Isolated && kind != proxyPort {
+		host = brokerHost(node)
+	}
+	return fmt.Sprintf("%s:%d", host, c.Port+ports*(int(node)-1)+kind)
 }
 
 // properties are a broker's server.properties.
@@ -107,6 +126,9 @@ func (c *Config) properties(node int32, data string) string {
 		"share.coordinator.state.topic.num.partitions":                "5",
 		"group.initial.rebalance.delay.ms":                            "0",
 		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+	}
+	if c.Isolated {
+		maps.Copy(all, authorization)
 	}
 	maps.Copy(all, c.Properties)
 	var b strings.Builder

@@ -18,6 +18,18 @@
 // DIRECT its own, and INTERNAL is what brokers use among themselves, so that faults of
 // the proxy never reach replication.
 //
+// Isolated brokers are each in a network namespace of their own, which needs Linux and a
+// program that is root of a network and of mounts of its own. They are told apart from
+// each other, and the proxy from the harness, so that more can go wrong:
+//
+//	heal, err := c.Partition([]int32{1}, []int32{2, 3}) // between brokers, not for clients
+//	restore, err := c.Deny(ctx, kmsg.ACLResourceTypeTopic, "orders", kmsg.ACLOperationWrite)
+//	err = c.FillDisk(ctx, 2)         // with Config.Disk; it ends of that:
+//	err = c.AwaitEnd(ctx, 2)
+//	err = c.FreeDisk(2)
+//	err = c.Restart(ctx, 2)
+//
 // Nothing survives: Close kills the brokers and waits for them, and on Linux the kernel
-// kills them with the process that started them, however that ends.
+// kills them with the process that started them, however that ends. Namespaces and
+// what is mounted in them are gone with the last process in them.
 package cluster

@@ -86,7 +86,7 @@ func living(m *kmsg.MetadataResponse) (all []int32) {
 	return all
 }
 
-// Ready returns when the brokers that run and do not stand still are whole: each of
+// Ready returns when the brokers that run, do not stand still and are not cut off are whole: each of
 // them answers and knows exactly them to be alive, and every partition has a leader and
 // all its replicas on them in sync. It returns an error with what was missing when ctx ends
 // first, and with what its log says when a broker has ended of itself.
@@ -95,31 +95,26 @@ func (c *Cluster) Ready(ctx context.Context) error {
 }
 
 func (c *Cluster) whole(ctx context.Context) error {
+	some, err := c.answering()
+	if err != nil {
+		return err
+	}
 	var up []int32
-	for _, b := range c.nodes {
-		switch is, err := b.up(); {
-		case err != nil:
-			return err
-		case is:
-			up = append(up, b.id)
-		}
+	for _, b := range some {
+		up = append(up, b.id)
 	}
-	if len(up) == 0 {
-		return errors.New("no broker runs")
-	}
-	for _, id := range up {
-		b := c.nodes[id-1]
+	for _, b := range some {
 		m, err := b.metadata(ctx)
 		if err != nil {
-			return fmt.Errorf("broker %d: %w", id, err)
+			return fmt.Errorf("broker %d: %w", b.id, err)
 		}
 		if got := living(m); !slices.Equal(got, up) {
-			return fmt.Errorf("to broker %d those alive are %v, not %v", id, got, up)
+			return fmt.Errorf("to broker %d those alive are %v, not %v", b.id, got, up)
 		}
 		for _, t := range m.Topics {
 			for _, p := range t.Partitions {
 				if err := inSync(&p, up); err != nil {
-					return fmt.Errorf("to broker %d %s[%d] %w", id, *t.Topic, p.Partition, err)
+					return fmt.Errorf("to broker %d %s[%d] %w", b.id, *t.Topic, p.Partition, err)
 				}
 			}
 		}
