@@ -182,6 +182,8 @@ func TestBrokerEndsByItself(t *testing.T) {
 			t.Errorf("%s returned %v", name, err)
 		}
 	}
+	must(t, c.AwaitEnd(within(t), 2))
+	must(t, c.Ready(within(t))) // the others are whole
 	must(t, c.Restart(within(t), 2))
 	must(t, c.Ready(within(t)))
 }

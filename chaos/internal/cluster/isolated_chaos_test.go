@@ -213,8 +213,8 @@ func fullDisk(t *testing.T, c *Cluster, load *load) {
 	node, err := c.Leader(within(t), "t", 1)
 	must(t, err)
 	must(t, c.FillDisk(within(t), node))
+	c.awaitOtherLeader(t, node) // its end, whenever that is, is no error
 	must(t, c.AwaitEnd(within(t), node))
-	c.awaitOtherLeader(t, node)
 	must(t, c.Ready(within(t)))
 	load.await(100)
 	must(t, c.FreeDisk(node))
