@@ -111,3 +111,21 @@ func (c *Client) AddPartitions(topic string, total int32) {
 	}
 	c.Await("the leaders of "+topic, func() bool { return c.hasLeaders(ctx, topic, total) })
 }
+
+// DeleteTopic deletes a topic.
+func (c *Client) DeleteTopic(topic string) {
+	c.t.Helper()
+	ctx, cancel := c.context()
+	defer cancel()
+	rt := kmsg.NewDeleteTopicsRequestTopic()
+	rt.Topic = &topic
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TopicNames, req.Topics = []string{topic}, append(req.Topics, rt)
+	resp, err := req.RequestWith(ctx, c.k)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		c.t.Fatalf("delete %q: %v", topic, err)
+	}
+}

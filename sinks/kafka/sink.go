@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +36,7 @@ type Sink struct {
 	interceptors interceptors
 	acks         *acknowledger // nil without interceptors
 	inTxn        bool          // a transaction is open, for those who want to know its end
+	failed       bool          // the last transaction has, so topics may be gone
 	closed       sync.Once     // the interceptors are
 }
 
@@ -204,19 +207,24 @@ func notTaken(o *pipeline.Output, err error) error {
 func (s *Sink) Flush(ctx context.Context) error {
 	defer s.settle(ctx)
 	if err := s.sender.p.Flush(ctx); err != nil {
+		s.failed = true
 		return s.sender.verdict("flush", err)
 	}
 	s.sender.mu.Lock()
 	err := s.sender.err
 	s.sender.mu.Unlock()
 	defer s.sender.forget()
-	return s.sender.verdict("flush", err)
+	s.failed = err != nil
+	return errors.Join(s.sender.verdict("flush", err), s.gone(ctx))
 }
 
 // Init makes a new producer with the transactional id, which ends whatever an
 // earlier one left open.
 func (s *Sink) Init(ctx context.Context) error {
 	s.giveUp()
+	if err := s.gone(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.producer.TransactionTimeout)
 	defer cancel()
 	sender, err := newSender(ctx, s.cfg, s.producer, s.txnID)
@@ -230,8 +238,26 @@ func (s *Sink) Init(ctx context.Context) error {
 	return sender.verdict("init", err)
 }
 
+// gone looks whether an output topic was deleted, once something has failed: what is for
+// it would be tried again for ever.
+func (s *Sink) gone(ctx context.Context) error {
+	if !s.failed {
+		return nil
+	}
+	s.failed = false
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return s.client.Gone(ctx, slices.Collect(maps.Keys(*s.topics.Load())))
+}
+
+// lookTimeout bounds the look: brokers that do not answer have not deleted anything.
+const lookTimeout = 5 * time.Second
+
 // Begin opens a transaction.
 func (s *Sink) Begin(ctx context.Context) error {
+	if err := s.gone(ctx); err != nil {
+		return err
+	}
 	s.sender.forget()
 	ctx, cancel := s.sender.limited(ctx)
 	defer cancel()
@@ -261,6 +287,7 @@ func (s *Sink) Commit(ctx context.Context) error {
 
 // Abort discards the transaction.
 func (s *Sink) Abort(ctx context.Context) error {
+	s.failed = true
 	defer s.settle(ctx)
 	ctx, cancel := s.sender.limited(ctx)
 	defer cancel()

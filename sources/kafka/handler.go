@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -54,6 +55,26 @@ func (h *handler) watch(errs <-chan error) {
 			h.fail(errFailed{h.s.groupError(err)})
 		default:
 			h.s.cfg.Logger.Debug("consumer group", "group", h.s.cfg.Group, "error", err)
+		}
+	}
+}
+
+// topicsEvery is how often the inputs are looked for.
+const topicsEvery = 10 * time.Second
+
+// watchTopics fails when an input was deleted: the group would wait for it for ever.
+func (h *handler) watchTopics(ctx context.Context) {
+	t := time.NewTicker(topicsEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := h.s.client.Gone(ctx, h.s.spec.Inputs); err != nil {
+			h.fail(errFailed{fmt.Errorf("pipeline %q: %w", h.s.spec.Pipeline, err)})
+			return
 		}
 	}
 }

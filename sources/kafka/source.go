@@ -106,7 +106,9 @@ func (s *Source) run(ctx context.Context, w *pipeline.Worker) (err error) {
 	s.fetch.Store(h.fetch)
 	var drained sync.WaitGroup
 	drained.Go(func() { h.watch(group.Errors()) })
+	drained.Go(func() { h.watchTopics(ctx) })
 	defer func() {
+		cancel(nil)       // if the error is not the context's
 		_ = group.Close() // a dynamic member leaves
 		close(h.left)
 		drained.Wait()
