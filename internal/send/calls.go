@@ -21,35 +21,57 @@ func (m *machine) enqueue(c *call, _ time.Time) {
 // nextCall makes the first call of the queue, if none is under way and its time
 // has come.
 func (m *machine) nextCall(now time.Time) (next time.Time) {
-	for len(m.calls) > 0 && !m.calling {
+	for len(m.calls) > 0 {
 		c := m.calls[0]
 		switch {
-		case c.dropped:
-			m.endCall(c, answer{}, m.gaveUp(c, context.Canceled))
-			continue
-		case !c.deadline.IsZero() && !c.deadline.After(now):
-			m.endCall(c, answer{}, m.gaveUp(c, context.DeadlineExceeded))
-			continue
+		case m.sweep(now):
+		case m.calling:
+			return m.firstDeadline()
+		case c.kind == callAdd && m.tx.aborting: // the abort would wait for it
+			m.endCall(c, answer{}, ErrAborted)
 		case m.callAt.After(now):
-			if c.deadline.IsZero() {
-				return m.callAt
-			}
-			return earlier(m.callAt, c.deadline)
+			return earlier(m.callAt, m.firstDeadline())
 		case c.kind == callCommit && m.verifying():
 			if !m.addFirst() {
-				return c.deadline
+				return m.firstDeadline()
 			}
-			continue
+		default:
+			c.tries++
+			m.calling = true
+			m.stats.calls.Add(1)
+			m.w.call(c)
 		}
-		c.tries++
-		m.calling = true
-		m.stats.calls.Add(1)
-		m.w.call(c)
-	}
-	if len(m.calls) > 0 && m.calling {
-		return m.calls[0].deadline
 	}
 	return next
+}
+
+// sweep ends a call that is not under way and that nobody waits for any more, or whose
+// time is over, wherever it stands: what is before it may be tried for long.
+func (m *machine) sweep(now time.Time) (ended bool) {
+	for i, c := range m.calls {
+		cause := context.Canceled
+		switch {
+		case i == 0 && m.calling:
+			continue
+		case c.dropped:
+		case !c.deadline.IsZero() && !c.deadline.After(now):
+			cause = context.DeadlineExceeded
+		default:
+			continue
+		}
+		m.calls = slices.Delete(m.calls, i, i+1)
+		c.done(answer{}, m.gaveUp(c, cause))
+		return true
+	}
+	return false
+}
+
+// firstDeadline is the first of all calls', zero if none has one.
+func (m *machine) firstDeadline() (first time.Time) {
+	for _, c := range m.calls {
+		first = earlier(first, c.deadline)
+	}
+	return first
 }
 
 // addFirst has partitions added before the call that waits for them.
