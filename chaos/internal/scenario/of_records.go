@@ -17,7 +17,7 @@ var ofRecords = []Scenario{
 		},
 		Inputs: 40_000,
 		Play: func(ctx context.Context, r *Run) error {
-			r.MustReach("dead letters", 1000, func() int64 {
+			r.MustReach("dead letters", r.Scaled(1000), func() int64 {
 				return r.sum(func(s workload.Status) int64 { return s.Dead })
 			})
 			return r.crash(ctx, 0.5)
@@ -30,7 +30,7 @@ var ofRecords = []Scenario{
 		},
 		Flags: []string{"-manifest=false"},
 		Play: func(ctx context.Context, r *Run) error {
-			r.MustReach("transactions without records", 50, r.commits)
+			r.MustReach("transactions without records", r.Scaled(50), r.commits)
 			return r.crash(ctx, 0.5)
 		},
 	},

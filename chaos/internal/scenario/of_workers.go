@@ -133,7 +133,7 @@ func (r *Run) freeze(ctx context.Context, share float64) error {
 }
 
 func aborts(ctx context.Context, r *Run) error {
-	r.MustReach("transactions made to fail", 20, func() int64 {
+	r.MustReach("transactions made to fail", r.Scaled(20), func() int64 {
 		return r.sum(func(s workload.Status) int64 { return s.Injected })
 	})
 	return r.Written(ctx, 1)

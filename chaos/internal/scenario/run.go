@@ -263,6 +263,9 @@ func (r *Run) MustReach(name string, least int64, got func() int64) {
 	r.counters = append(r.counters, func() check.Counter { return check.Counter{Name: name, Got: got(), Least: least} })
 }
 
+// Scaled is a threshold in proportion to what is written: full if it is all of it.
+func (r *Run) Scaled(full int64) int64 { return max(1, int64(float64(full)*r.cfg.Scale)) }
+
 // Written waits until a share of the input, from 0 to 1, is written.
 func (r *Run) Written(ctx context.Context, share float64) error {
 	least := int64(share * float64(r.scenario.Inputs))
