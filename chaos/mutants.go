@@ -87,7 +87,7 @@ func (v verdict) String() string {
 	case v.by == nil:
 		return "SURVIVED " + strings.Join(v.Scenarios, ", ")
 	}
-	return fmt.Sprintf("caught by %s, seed %d: %s", v.by.Scenario.Name, v.by.Seed, v.by.Blame())
+	return fmt.Sprintf("caught by %s, seed %d, in %.0f s: %s", v.by.Scenario.Name, v.by.Seed, v.by.Took.Seconds(), v.by.Blame())
 }
 
 // try builds a mutant and plays its scenarios until one of them fails because of it.

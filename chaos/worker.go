@@ -30,6 +30,7 @@ type workerOptions struct {
 	sessionTimeout     time.Duration
 	heartbeat          time.Duration
 	transactionTimeout time.Duration
+	batchSize          int
 	assignment         kafka.Assignment
 	delivery           pipeline.Guarantee
 	manifests          bool
@@ -60,6 +61,7 @@ func parseWorker(args []string) (workerOptions, error) {
 	fs.DurationVar(&o.sessionTimeout, "session-timeout", 0, "the group's time-out (default: Leat's)")
 	fs.DurationVar(&o.heartbeat, "heartbeat-interval", 0, "time between the group's heartbeats (default: Leat's)")
 	fs.DurationVar(&o.transactionTimeout, "transaction-timeout", 0, "the transactions' time-out (default: Leat's)")
+	fs.IntVar(&o.batchSize, "batch-size", 0, "`bytes` of a batch (default: Leat's)")
 	assignment := fs.String("assignment", "cooperative", "how partitions are shared: cooperative, range or roundrobin")
 	delivery := fs.String("delivery", "exactly-once", "the guarantee: exactly-once, or at-least-once, which the checker must notice")
 	fs.BoolVar(&o.manifests, "manifest", true, "write units with manifests; without them no stage has state")
@@ -108,7 +110,7 @@ func runWorker(ctx context.Context, o workerOptions, out io.Writer, log *slog.Lo
 		Brokers: o.brokers, ClientID: "chaos-" + o.instance, Delivery: o.delivery,
 		Group: o.group, Instance: o.instance, Application: o.application,
 		SessionTimeout: o.sessionTimeout, HeartbeatInterval: o.heartbeat, CommitInterval: o.commitInterval, Assignment: o.assignment,
-		Producer: kafka.ProducerConfig{TransactionTimeout: o.transactionTimeout}, Logger: log,
+		Producer: kafka.ProducerConfig{TransactionTimeout: o.transactionTimeout, BatchSize: o.batchSize}, Logger: log,
 	}
 	if err := cfg.Validate(); err != nil {
 		return err

@@ -237,9 +237,11 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 			})
 		}, Resumed, "nothing is known"},
 
-		"goroutines": {func(s *scene) { s.says(workload.Status{At: noon, Goroutines: 101}) }, Bounded, "101 goroutines"},
-		"heap":       {func(s *scene) { s.says(workload.Status{At: noon, Heap: 2 << 20}) }, Bounded, "a heap of"},
-		"RSS":        {func(s *scene) { s.says(workload.Status{At: noon, RSS: 3 << 20}) }, Bounded, "resident"},
+		"an abort":         {func(s *scene) { s.spares(workload.Status{Aborts: 4, Injected: 3, Recoveries: 1}) }, Spared, "has aborted 1 trans"},
+		"another producer": {func(s *scene) { s.spares(workload.Status{Recoveries: 2}) }, Spared, "given up its producer 1 times"},
+		"goroutines":       {func(s *scene) { s.says(workload.Status{At: noon, Goroutines: 101}) }, Bounded, "101 goroutines"},
+		"heap":             {func(s *scene) { s.says(workload.Status{At: noon, Heap: 2 << 20}) }, Bounded, "a heap of"},
+		"RSS":              {func(s *scene) { s.says(workload.Status{At: noon, RSS: 3 << 20}) }, Bounded, "resident"},
 
 		"a fault that missed": {func(s *scene) { s.Counters[0].Got = 0 }, Hit, "kills: 0, less than 1"},
 	} {
@@ -306,6 +308,11 @@ func TestWhatIsNoViolation(t *testing.T) {
 					}
 				}
 			}
+		},
+		"aborts that were made to be": func(s *scene) { s.spares(workload.Status{Aborts: 3, Injected: 3, Recoveries: 1}) },
+		"aborts where there may be some": func(s *scene) {
+			s.spares(workload.Status{Aborts: 3, Recoveries: 4})
+			s.Spares = false
 		},
 		"positions that were not known": func(s *scene) {
 			s.Samples[3].Committed = []int64{history.Unknown}

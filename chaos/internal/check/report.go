@@ -28,6 +28,8 @@ type Evidence struct {
 	ResumeLimit time.Duration
 	// Bounds are those of each worker, as of its last status.
 	Bounds Bounds
+	// Spares says that no transaction may have suffered from the faults.
+	Spares bool
 	// Counters are what the faults must have moved.
 	Counters []Counter
 }
@@ -83,6 +85,11 @@ func Judge(e Evidence) *Report {
 	for _, w := range e.Workers {
 		if last, ok := w.Last(); ok {
 			add(CheckBounded(w.Name, last, e.Bounds))
+		}
+	}
+	if e.Spares {
+		for _, w := range e.Workers {
+			add(CheckSpared(w.Name, w.Total(), w.Processes()))
 		}
 	}
 	add(CheckHit(e.Counters))

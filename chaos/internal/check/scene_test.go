@@ -142,6 +142,13 @@ func (s *scene) says(status workload.Status) {
 	}
 }
 
+// spares has no transaction suffer, and the worker's one process say what it counted.
+func (s *scene) spares(counted workload.Status) {
+	s.Spares = true
+	counted.At, counted.Incarnation = noon, "1"
+	s.says(counted)
+}
+
 // both changes what was seen live as well as what is read again.
 func (s *scene) both(change func(*history.Log)) {
 	change(s.Reread)

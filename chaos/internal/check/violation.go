@@ -27,13 +27,15 @@ const (
 	Resumed
 	// Bounded: workers' memory and goroutines come back to what they were.
 	Bounded
+	// Spared: what a producer's retries cure costs no transaction.
+	Spared
 	// Hit: the faults took place, and did something.
 	Hit
 )
 
 var names = [...]string{
 	Delivered: "delivered", Ordered: "ordered", Atomic: "atomic", Positions: "positions", Stable: "stable",
-	Closed: "closed", Resumed: "resumed", Bounded: "bounded", Hit: "hit",
+	Closed: "closed", Resumed: "resumed", Bounded: "bounded", Spared: "spared", Hit: "hit",
 }
 
 // String returns the invariant's name.

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/chaos/internal/proxy"
+	"github.com/leat-stream/leat/chaos/internal/workload"
 )
 
 // ofConnections are the scenarios in which requests and answers are lost, late, or never
@@ -60,6 +61,57 @@ var ofConnections = []Scenario{
 		Play: func(ctx context.Context, r *Run) error { return r.cuts(ctx, kmsg.EndTxn) },
 	},
 	{
+		Name: "lost-end", About: "an EndTxn is lost before it is applied, by turns one that commits and one that aborts; half of the transactions fail",
+		Flags: []string{"-aborts", "0.5"},
+		Play: func(ctx context.Context, r *Run) error {
+			const rounds = 10
+			for i := range rounds {
+				if err := r.Written(ctx, float64(i+1)/(rounds+4)); err != nil {
+					return err
+				}
+				name := r.Any()
+				healed := r.Fault("a lost EndTxn of " + name)
+				lost := r.Cluster.Proxy().Drop(r.endings(name, i%2 == 0, 1))
+				err := lost.Wait(ctx, 1)
+				lost.Remove()
+				if err != nil {
+					return err
+				}
+				r.MustReach(fmt.Sprintf("EndTxn lost, round %d", i+1), 1, lost.Hits)
+				healed()
+			}
+			return nil
+		},
+	},
+	{
+		Name: "unknown-end", About: "an EndTxn is applied and its answer lost, and so is every repetition, until its worker has given the transaction up",
+		Flags: []string{"-transaction-timeout", "5s"},
+		Play: func(ctx context.Context, r *Run) error {
+			for i := range 2 {
+				if err := r.Written(ctx, 0.2+0.4*float64(i)); err != nil {
+					return err
+				}
+				name := r.Any()
+				before := r.sessions(name)
+				healed := r.Fault("no answer to EndTxn of " + name)
+				applied := r.Cluster.Proxy().CutAfterApplied(r.endings(name, true, 1))
+				repeated := r.Cluster.Proxy().Drop(r.requests(name, kmsg.EndTxn, 0))
+				err := r.Await(ctx, "a new session of worker "+name, func() bool { return r.sessions(name) > before })
+				applied.Remove()
+				repeated.Remove()
+				if err != nil {
+					return err
+				}
+				r.MustReach(fmt.Sprintf("EndTxn applied and not answered, number %d", i+1), 1, applied.Hits)
+				r.MustReach(fmt.Sprintf("repetitions of number %d", i+1), 1, repeated.Hits)
+				if err := r.Healing(ctx, healed); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	},
+	{
 		Name: "cut-offsets", About: "the same of TxnOffsetCommit and AddOffsetsToTxn",
 		Play: func(ctx context.Context, r *Run) error {
 			return r.cuts(ctx, kmsg.TxnOffsetCommit, kmsg.AddOffsetsToTxn)
@@ -67,11 +119,61 @@ var ofConnections = []Scenario{
 	},
 	{
 		Name: "cut-produce", About: "the same of Produce, and Produce is lost before it is applied",
+		Spares: true, Flags: []string{"-transaction-timeout", "20s"}, // a slow machine is not to blame
 		Play: func(ctx context.Context, r *Run) error {
 			lost := r.Cluster.Proxy().Drop(proxy.Match{APIKeys: []kmsg.Key{kmsg.Produce}, ClientIDPrefix: "chaos-w", SkipFirst: 50, Count: 20})
 			defer lost.Remove()
 			r.MustReach("Produce lost", 20, lost.Hits)
 			return r.cuts(ctx, kmsg.Produce)
+		},
+	},
+	{
+		Name: "late-produce", About: "Produce requests are held, as many as may be under way; their connection is cut, and they are applied before they can be repeated",
+		// Many small batches wait behind those that are held.
+		Workers: 1, Inputs: 20_000, Rate: 1500, Flags: []string{"-commit-interval", "1s", "-batch-size", "16384"}, Spares: true,
+		Play: func(ctx context.Context, r *Run) error {
+			for i := range 3 {
+				if err := r.Written(ctx, 0.2+0.2*float64(i)); err != nil {
+					return err
+				}
+				name := r.Any()
+				node, err := r.Cluster.Leader(ctx, r.topics.Outputs[workload.Left], int32(r.Rand.IntN(OutputPartitions)))
+				if err != nil {
+					return err
+				}
+				// Nothing follows the first batch of an epoch: it passes.
+				m := r.requests(name, kmsg.Produce, 1)
+				m.Brokers, m.SkipFirst = []int32{node}, 5
+				hold := r.Cluster.Proxy().Hold(m)
+				if err := hold.Wait(ctx, 1); err != nil {
+					return err
+				}
+				healed := r.Fault("late Produce of " + name)
+				if err := r.Last(ctx, time.Second); err != nil { // time for others to follow
+					return err
+				}
+				// The next connection begins with its versions, and gets no further yet.
+				m = r.requests(name, kmsg.ApiVersions, 0)
+				m.Brokers = []int32{node}
+				next := r.Cluster.Proxy().Hold(m)
+				hold.Cut()
+				if err := next.Wait(ctx, 1); err != nil {
+					return err
+				}
+				answers, err := hold.Release(ctx)
+				if err == nil {
+					err = r.Last(ctx, time.Second) // those that followed are applied meanwhile
+				}
+				next.Remove()
+				if err != nil {
+					return fmt.Errorf("the late Produce: %w", err)
+				}
+				r.MustReach(fmt.Sprintf("late Produce number %d answered", i+1), 1, func() int64 { return int64(len(answers)) })
+				if err := r.Healing(ctx, healed); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	},
 	{
@@ -134,6 +236,17 @@ var ofConnections = []Scenario{
 // requests matches the requests of a kind of a worker.
 func (r *Run) requests(worker string, kind kmsg.Key, count int) proxy.Match {
 	return proxy.Match{APIKeys: []kmsg.Key{kind}, ClientID: r.ClientID(worker), Count: count}
+}
+
+// endings matches a worker's EndTxn that commit, or that abort.
+func (r *Run) endings(worker string, commit bool, count int) proxy.Match {
+	m := r.requests(worker, kmsg.EndTxn, count)
+	m.Where = func(q *proxy.Request) bool {
+		body, err := q.Body()
+		end, ok := body.(*kmsg.EndTxnRequest)
+		return err == nil && ok && end.Commit == commit
+	}
+	return m
 }
 
 // cuts cuts connections after requests of some kinds were applied, ten times in all.

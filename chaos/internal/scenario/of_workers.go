@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/leat-stream/leat/chaos/internal/workload"
 )
 
@@ -56,6 +58,35 @@ var ofWorkers = []Scenario{
 	{
 		Name: "scale-eager", About: "the same with eager ones, and workers without instance names",
 		Workers: 1, Dynamic: true, Flags: []string{"-assignment", "range"}, Play: scale,
+	},
+	{
+		Name: "revoke-in-commit", About: "a partition is taken from a worker whose positions are on their way to a broker, and must not be given away before they are there",
+		Workers: 1, Flags: []string{"-assignment", "cooperative"},
+		Play: func(ctx context.Context, r *Run) error {
+			if err := r.Written(ctx, 0.3); err != nil {
+				return err
+			}
+			hold := r.Cluster.Proxy().Hold(r.requests("w0", kmsg.AddOffsetsToTxn, 1))
+			if err := hold.Wait(ctx, 1); err != nil {
+				return err
+			}
+			healed := r.Fault("w1 joins while w0 commits")
+			if err := r.Launch("w1", "w1"); err != nil {
+				return err
+			}
+			early, cancel := context.WithTimeout(ctx, 5*time.Second) // time to be wrong in
+			defer cancel()
+			_ = r.Owning(early, "w1")
+			answers, err := hold.Release(ctx)
+			if err != nil {
+				return err
+			}
+			r.MustReach("AddOffsetsToTxn that outlasted a rebalance", 1, func() int64 { return int64(len(answers)) })
+			if err := r.Owning(ctx, "w1"); err != nil {
+				return err
+			}
+			return r.Healing(ctx, healed)
+		},
 	},
 	{
 		Name: "same-id", About: "a second worker under the same instance name, so with the same transactional id",

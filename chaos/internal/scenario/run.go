@@ -222,6 +222,7 @@ func (r *Run) judge(ctx context.Context, writing error, result *Result) error {
 	errs = append(errs, err)
 	evidence := check.Evidence{
 		History: h, Expectation: x, OpenLimit: transactionTimeout + openGrace, Bounds: check.Bounds{Goroutines: 250, RSS: 500 << 20},
+		Spares: r.scenario.Spares,
 	}
 	r.mu.Lock()
 	faults, counters := r.faults, r.counters

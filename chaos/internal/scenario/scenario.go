@@ -23,6 +23,8 @@ type Scenario struct {
 	// Dynamic workers have no instance name: they leave the group when they end, and
 	// never come back as who they were.
 	Dynamic bool
+	// Spares says that a producer's retries cure all of it: no transaction may suffer.
+	Spares bool
 	// Flags are further ones of the workers.
 	Flags []string
 	// Inputs and Rate are what is written, and more until the scenario is played.
