@@ -177,10 +177,10 @@ func (c *Claim) process() error {
 			if tick := c.w.tick.Load(); tick != c.tick || c.slow {
 				slow = slow || tick > c.tick+1
 				c.slow = c.slow || slow
-				c.tick = tick
 				if err := c.handOver(true); err != nil {
 					return err
 				}
+				c.tick = c.w.tick.Load() // it may have waited for a commit, which is no reason for another
 			}
 		}
 		c.batch, c.record, c.slow = c.batch+1, 0, slow

@@ -214,3 +214,23 @@ func TestMemoryIsBoundedWhenTheSinkIsSlow(t *testing.T) {
 		})
 	}
 }
+
+// Commits that take longer than the interval between them do not make a stage with
+// state commit each record alone, and so fall behind for ever.
+func TestSlowCommitsDoNotBecomeMany(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const records = 1000
+		p, _ := engine(1, func(s stream) stream { return calls(takes(time.Millisecond))(dedupe(false, nil)(s)) })
+		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1), BatchRecords: 250})
+		feed(c, 0, numbered("v", records)...)
+		commits := 0
+		holdCommits(c, 3*pipeline.DefaultCommitInterval, func() bool { commits++; return true })
+		if err := c.Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if commits > records/20 {
+			t.Errorf("%d records took %d commits", records, commits)
+		}
+		expectTexts(t, c, "out", numbered("v", records)...)
+	})
+}
