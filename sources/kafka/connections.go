@@ -14,14 +14,29 @@ import (
 type connections struct {
 	timeout time.Duration
 
-	mu     sync.Mutex
-	open   map[net.Conn]bool
-	killed bool
+	mu      sync.Mutex
+	open    map[net.Conn]bool
+	hurried bool
+	killed  bool
 }
 
 func (c *connections) install(s *sarama.Config) {
 	c.timeout, c.open = s.Net.DialTimeout, map[net.Conn]bool{}
 	s.Net.Proxy.Enable, s.Net.Proxy.Dialer = true, c
+	usual := s.Metadata.Retry.Backoff
+	s.Metadata.Retry.BackoffFunc = func(int, int) time.Duration { return c.backoff(usual) }
+}
+
+// backoff is none once a stop has taken too long: sarama asks for metadata or a
+// coordinator for as often as it may, whoever has given up meanwhile, and must not wait
+// in between.
+func (c *connections) backoff(usual time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hurried {
+		return 0
+	}
+	return usual
 }
 
 // Dial implements sarama's dialer.
@@ -59,18 +74,20 @@ func (t *trackedConn) Close() error {
 const joinGrace = 2 * time.Second
 
 // cutJoin closes every connection, now and in future, if a join is still under
-// way after the grace. A session that is active ends in order by itself.
+// way after the grace. A session that is active ends in order by itself, but need not
+// be patient.
 func (c *connections) cutJoin(h *handler) {
 	select {
 	case <-time.After(joinGrace):
 	case <-h.left:
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurried = true
 	if h.active.Load() {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.killed = true
 	for conn := range c.open {
 		_ = conn.(*trackedConn).Conn.Close()
