@@ -134,9 +134,15 @@ func (w *Worker) commitLoop(ctx context.Context) {
 			w.wakeStateful()
 		case <-w.kick: // the interval goes on: stages with state wait for its end
 		}
+		began := time.Now()
 		w.mu.Lock()
 		w.commitLocked()
 		w.mu.Unlock()
+		if time.Since(began) >= w.cfg.commitInterval {
+			// The next tick is there. A commit at once would be one of what few claims could
+			// hand over in between, and the others would wait for it again.
+			t.Reset(w.cfg.commitInterval)
+		}
 	}
 }
 

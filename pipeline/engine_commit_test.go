@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -232,5 +233,37 @@ func TestSlowCommitsDoNotBecomeMany(t *testing.T) {
 			t.Errorf("%d records took %d commits", records, commits)
 		}
 		expectTexts(t, c, "out", numbered("v", records)...)
+	})
+}
+
+// When commits take longer than their interval, each is still one of all claims: none
+// waits for a commit of a few others again and again.
+func TestSlowCommitsAreOfAllClaims(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const partitions, records = 50, 20
+		p := build(dedupe(false, nil))
+		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, partitions)})
+		commits := 0
+		holdCommits(c, 3*pipeline.DefaultCommitInterval, func() bool { commits++; return true })
+		go func() {
+			for n := range records { // for two seconds
+				for part := range int32(partitions) {
+					feed(c, part, fmt.Sprintf("%d of %d", n, part))
+				}
+				time.Sleep(pipeline.DefaultCommitInterval)
+			}
+		}()
+		w := c.Start(t.Context(), p)
+		began := time.Now()
+		for len(texts(c, "out")) < partitions*records {
+			time.Sleep(pipeline.DefaultCommitInterval)
+			if time.Since(began) > time.Minute {
+				t.Fatalf("%d outputs after a minute", len(texts(c, "out")))
+			}
+		}
+		if most := 5 + 2*time.Second/(4*pipeline.DefaultCommitInterval); commits > int(most) {
+			t.Errorf("%d commits, want up to %d", commits, most)
+		}
+		stop(t, w)
 	})
 }
