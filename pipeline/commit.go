@@ -65,10 +65,12 @@ func (w *Worker) settle(c *Claim) {
 	if !dirty {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if c.dirty {
-		w.commitLocked()
+	// Of many claims that want this at once, one commits for all.
+	if w.mu.LockUnless(func() bool { return !c.dirty }) {
+		if c.dirty {
+			w.commitLocked()
+		}
+		w.mu.Unlock()
 	}
 }
 
@@ -76,11 +78,12 @@ func (w *Worker) settle(c *Claim) {
 // and mu unlocked.
 func (w *Worker) openFor(c *Claim) error {
 	if w.full() { // the commit is due, and nobody runs ahead of it: memory is bounded
-		w.mu.Lock()
-		if w.full() {
-			w.commitLocked()
+		if w.mu.LockUnless(func() bool { return !w.full() }) {
+			if w.full() {
+				w.commitLocked()
+			}
+			w.mu.Unlock()
 		}
-		w.mu.Unlock()
 	}
 	for {
 		w.mu.RLock()
@@ -100,9 +103,12 @@ func (w *Worker) openFor(c *Claim) error {
 }
 
 func (w *Worker) begin() {
-	w.mu.Lock()
+	begun := func() bool { return w.inTxn || w.over }
+	if !w.mu.LockUnless(begun) {
+		return
+	}
 	defer w.mu.Unlock()
-	if w.inTxn || w.over {
+	if begun() {
 		return
 	}
 	if err := w.tx.Begin(w.hard); err != nil {

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -193,4 +194,33 @@ func (plainSource) Run(ctx context.Context, w *pipeline.Worker) error {
 			return nil
 		}
 	}
+}
+
+// A stop commits what all claims have handed over, not what each has: with many claims
+// and slow commits it would not end in its time.
+func TestStopOfManyClaims(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const partitions = 200
+		p := build(dedupe(false, nil))
+		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, partitions)})
+		stopping, commits := false, 0
+		holdCommits(c, 3*pipeline.DefaultCommitInterval, func() bool {
+			if stopping {
+				commits++
+			}
+			return true
+		})
+		w := c.Start(t.Context(), p)
+		for range 5 {
+			for part := range int32(partitions) {
+				feed(c, part, fmt.Sprint(part, time.Now()))
+			}
+			time.Sleep(pipeline.DefaultCommitInterval)
+		}
+		stopping = true
+		stop(t, w)
+		if commits > 12 {
+			t.Errorf("the stop took %d commits", commits)
+		}
+	})
 }

@@ -230,6 +230,7 @@ func (w *Worker) full() bool {
 
 // drop commits what a claim has handed over and removes it.
 func (w *Worker) drop(c *Claim) {
+	w.settle(c)
 	w.mu.Lock()
 	if c.dirty {
 		w.commitLocked()
