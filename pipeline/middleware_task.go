@@ -51,8 +51,7 @@ func Recovered(ctx context.Context, v any) error {
 	if !ok {
 		return pe
 	}
-	t.failedAt(t.running)
-	err := &StageError{Pipeline: t.p.name, Stage: t.stageName(t.running), Origin: t.current.Origin, Err: pe, policy: t.stagePolicy(t.running)}
+	err := t.panicked(t.current.Origin, pe)
 	t.running = -1
 	return err
 }

@@ -26,6 +26,9 @@ type Task struct {
 	timing  bool  // the current record is timed
 	mark    int   // outputs below it belong to finished records
 	staged  []Output
+	held    *Held   // the current record, if a stage holds it
+	flight  []*Held // records that are held and those after them, in order
+	holds   bool    // a stage holds records now and then
 	arena   arena
 
 	maxRecord int
@@ -92,6 +95,9 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 	entry := t.compile(input, map[*node]any{}).(Next[[]byte])
 	t.chain = func(ctx context.Context, r *Raw) error {
 		t.staged = t.staged[:t.mark] // a middleware may run the chain again
+		if t.held != nil {
+			t.held.over, t.held = true, nil
+		}
 		if t.meter != nil {
 			t.meter.runs++
 		}
@@ -177,8 +183,10 @@ func (t *Task) process(ctx context.Context, r *Raw) error {
 		if err = t.settle(ctx, r, err); err != nil {
 			return err
 		}
-		t.mark = len(t.staged) // a dead letter is counted as one, not as an output
-	} else {
+		t.settled(r)
+		return nil
+	}
+	if !t.queue(false) {
 		t.keep()
 	}
 	t.done(r)
@@ -193,9 +201,16 @@ func (t *Task) Reject(ctx context.Context, r *Raw, stage string, reason error) e
 	if err := t.settle(ctx, r, se); err != nil {
 		return err
 	}
-	t.mark = len(t.staged)
-	t.done(r)
+	t.settled(r)
 	return nil
+}
+
+// settled is for a record whose policy has decided.
+func (t *Task) settled(r *Raw) {
+	if !t.queue(true) {
+		t.mark = len(t.staged) // a dead letter is counted as one, not as an output
+	}
+	t.done(r)
 }
 
 func (t *Task) done(r *Raw) {
@@ -214,13 +229,17 @@ func (t *Task) call(ctx context.Context, r *Raw) (err error) {
 		if returned {
 			return
 		}
-		pe := &PanicError{Value: recover(), Stack: debug.Stack()}
-		t.failedAt(t.running)
-		err = &StageError{Pipeline: t.p.name, Stage: t.stageName(t.running), Origin: r.Origin, Err: pe, policy: t.stagePolicy(t.running)}
+		err = t.panicked(r.Origin, &PanicError{Value: recover(), Stack: debug.Stack()})
 	}()
 	err = t.chain(ctx, r)
 	returned = true
 	return err
+}
+
+// panicked is a panic as the error of the stage that ran.
+func (t *Task) panicked(origin Origin, pe *PanicError) error {
+	t.failedAt(t.running)
+	return &StageError{Pipeline: t.p.name, Stage: t.stageName(t.running), Origin: origin, Err: pe, policy: t.stagePolicy(t.running)}
 }
 
 // failedAt counts a record that a stage does not pass on.
@@ -245,6 +264,9 @@ func (t *Task) settle(ctx context.Context, r *Raw, err error) error {
 	}
 	if IsFatal(err) {
 		return err
+	}
+	if t.held != nil && t.held.over { // another part of it has failed before
+		return nil
 	}
 	switch se.policy.action {
 	case actionSkip:
@@ -304,8 +326,9 @@ func (t *Task) Clear() {
 	t.staged, t.mark = t.staged[:n], 0
 }
 
-// Stateful reports whether a stage of the chain has registered [Hooks].
-func (t *Task) Stateful() bool { return len(t.hooks) > 0 }
+// Stateful reports whether a stage of the chain has registered [Hooks], or has held a
+// record.
+func (t *Task) Stateful() bool { return len(t.hooks) > 0 || t.holds }
 
 // Assigned calls the stages' Assigned hooks.
 func (t *Task) Assigned(ctx context.Context) error {
@@ -315,9 +338,11 @@ func (t *Task) Assigned(ctx context.Context) error {
 // BeforeCommit calls the stages' BeforeCommit hooks, upstream stages first; what
 // they put out is staged.
 func (t *Task) BeforeCommit(ctx context.Context) error {
-	err := t.each(ctx, func(h *Hooks) func(context.Context) error { return h.BeforeCommit })
-	t.keep()
-	return err
+	if err := t.each(ctx, func(h *Hooks) func(context.Context) error { return h.BeforeCommit }); err != nil {
+		t.keep()
+		return err
+	}
+	return t.landed()
 }
 
 func (t *Task) each(ctx context.Context, pick func(*Hooks) func(context.Context) error) error {
@@ -352,6 +377,7 @@ func (t *Task) Committed() { t.notify(func(h *Hooks) func() { return h.Committed
 func (t *Task) Aborted() {
 	clear(t.staged)
 	t.staged, t.mark = t.staged[:0], 0
+	t.ground()
 	t.notify(func(h *Hooks) func() { return h.Aborted })
 }
 

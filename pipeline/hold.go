@@ -1,0 +1,186 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+)
+
+// Held is an input record that a stage has not finished with: [StageContext.Hold]
+// returns it. It belongs to the task, as the stage's state does.
+type Held struct {
+	raw     Raw
+	open    int      // holds that were not resumed
+	over    bool     // it has failed, or will be replayed
+	outputs []Output // so far
+}
+
+// Origin is where the record stands.
+func (h *Held) Origin() Origin { return h.raw.Origin }
+
+// Alive reports whether there is still something to be done for the record. There is
+// not once another part of it has failed, and its policy has decided, or once its
+// transaction was aborted, and the record will come again.
+func (h *Held) Alive() bool { return !h.over }
+
+// Hold keeps the current record open: the stage returns nil for it, and goes on with
+// it in [StageContext.Resume], once for each Hold, in a later call or in a hook. All
+// of it must be resumed, or given up with [StageContext.Release], when the stage's
+// BeforeCommit returns; the engine stops with [ErrHeld] otherwise.
+//
+// Until then none of the record's outputs leaves, whichever branch they come from, nor
+// does any output of a record after it: a record is whole or not at all, and the order
+// of the input is kept, as if nothing had been held. What that keeps in memory is
+// bounded as the input of a transaction is. A stage that keeps the record itself must
+// copy it: see [Record].
+func (sc *StageContext) Hold() *Held {
+	t := sc.task
+	if t.held == nil {
+		t.held = &Held{raw: *t.current}
+		t.holds = true
+	}
+	t.held.open++
+	return t.held
+}
+
+// Resume goes on with a held record: f calls what is next, as the stage would have done
+// when it had the record. An error of f is the record's, and its policy decides, with
+// what the record's other parts have put out. Resume returns an error only if the task
+// cannot go on; the stage must return it untouched.
+//
+// If the record is not [Held.Alive] any more, f is not called. The middleware around
+// the chain is not run for what is resumed. It is called from where the stage is: in
+// its function, or in BeforeCommit.
+func (sc *StageContext) Resume(ctx context.Context, h *Held, f func(context.Context) error) error {
+	return sc.task.resume(ctx, h, []*Held{h}, f)
+}
+
+// ResumeAll goes on with several held records that have become one, a group for
+// instance. What f puts out is the last one's. An error of f is that of each.
+func (sc *StageContext) ResumeAll(ctx context.Context, group []*Held, f func(context.Context) error) error {
+	var alive []*Held
+	for _, h := range group {
+		if h.Alive() {
+			alive = append(alive, h)
+		}
+	}
+	if len(alive) == 0 {
+		return nil
+	}
+	return sc.task.resume(ctx, alive[len(alive)-1], alive, f)
+}
+
+// Release gives a held record up without a further output.
+func (sc *StageContext) Release(h *Held) { h.open-- }
+
+func (t *Task) resume(ctx context.Context, into *Held, all []*Held, f func(context.Context) error) error {
+	for _, h := range all {
+		h.open--
+	}
+	if into.over {
+		return nil
+	}
+	current, running, held, mark := t.current, t.running, t.held, t.mark
+	t.current, t.held, t.mark = &into.raw, into, len(t.staged)
+	defer func() { t.current, t.running, t.held, t.mark = current, running, held, mark }()
+
+	err := t.safely(into.raw.Origin, func() error { return f(ctx) })
+	if err == nil {
+		into.outputs = t.unstage(into.outputs)
+		return nil
+	}
+	for _, h := range all {
+		t.current, t.held = &h.raw, h
+		if err := t.settle(ctx, &h.raw, err); err != nil {
+			return err
+		}
+		h.over, h.outputs = true, t.unstage(nil)
+	}
+	return nil
+}
+
+// safely turns a panic into the error of the stage that ran.
+func (t *Task) safely(origin Origin, f func() error) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = t.panicked(origin, &PanicError{Value: recover(), Stack: debug.Stack()})
+		}
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+// unstage moves what is staged above the mark behind some outputs.
+func (t *Task) unstage(to []Output) []Output {
+	above := t.staged[t.mark:]
+	to = append(to, above...)
+	clear(above)
+	t.staged = t.staged[:t.mark]
+	return to
+}
+
+// queue puts the current record behind those that are held, if it is or any is. It
+// reports whether it did. settled says that its policy has decided.
+func (t *Task) queue(settled bool) bool {
+	if t.held == nil && len(t.flight) == 0 {
+		return false
+	}
+	h := t.held
+	if h == nil {
+		h = new(Held)
+	}
+	switch {
+	case h.over: // a part of it was resumed already, and failed: its dead letter is there
+		t.unstage(nil)
+	case settled:
+		h.over, h.outputs = true, t.unstage(nil)
+	default:
+		h.outputs = t.unstage(h.outputs)
+	}
+	t.held, t.flight = nil, append(t.flight, h)
+	t.land()
+	return true
+}
+
+// land stages the outputs of the records that are done, up to the first that is not.
+func (t *Task) land() {
+	n := 0
+	for n < len(t.flight) && (t.flight[n].open == 0 || t.flight[n].over) {
+		h := t.flight[n]
+		t.staged = append(t.staged, h.outputs...)
+		if h.over {
+			t.mark = len(t.staged) // a dead letter is no output
+		}
+		t.keep()
+		h.outputs = nil
+		n++
+	}
+	t.flight = append(t.flight[:0], t.flight[n:]...)
+}
+
+// landed is nil if nothing is held any more.
+func (t *Task) landed() error {
+	t.land()
+	t.keep() // what hooks have put out
+	if len(t.flight) == 0 {
+		return nil
+	}
+	h := t.flight[0]
+	return &StageError{
+		Pipeline: t.p.name, Stage: t.stageName(t.running), Origin: h.raw.Origin,
+		Err: Fatal(fmt.Errorf("%w: %d of them; the position to be committed is behind them", ErrHeld, len(t.flight))),
+	}
+}
+
+// ground forgets what is held: it will be replayed.
+func (t *Task) ground() {
+	if t.held != nil {
+		t.held.over = true
+	}
+	for _, h := range t.flight {
+		h.over, h.outputs = true, nil
+	}
+	t.held, t.flight = nil, nil
+}

@@ -1,0 +1,219 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/leat-stream/leat/pipeline"
+	"github.com/leat-stream/leat/pipelinetest"
+	"github.com/leat-stream/leat/serde"
+	"github.com/leat-stream/leat/stages"
+)
+
+// waiting is a record that a late stage has.
+type waiting struct {
+	held *pipeline.Held
+	r    pipeline.Record[string]
+}
+
+// late is a stage that lets records wait until there are more than window of them, or a
+// commit is due. It goes on with the first of them, or with all at once if grouped.
+type late struct {
+	window  int
+	grouped bool
+	forgets bool // to go on before a commit
+	resumed []string
+}
+
+func (l *late) stage(s stream) stream {
+	return pipeline.Apply(s, "late", "late", func(sc *pipeline.StageContext, next pipeline.Next[string]) pipeline.Next[string] {
+		var queue []waiting
+		forward := func(ctx context.Context, most int) error {
+			for len(queue) > most {
+				w := queue[0]
+				queue = queue[1:]
+				if err := sc.Resume(ctx, w.held, func(ctx context.Context) error {
+					l.resumed = append(l.resumed, w.r.Value)
+					return next(ctx, &w.r)
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		together := func(ctx context.Context) error {
+			var all []*pipeline.Held
+			var values []string
+			for _, w := range queue {
+				all, values = append(all, w.held), append(values, w.r.Value)
+			}
+			queue = nil
+			return sc.ResumeAll(ctx, all, func(ctx context.Context) error {
+				return next(ctx, &pipeline.Record[string]{Value: strings.Join(values, "+")})
+			})
+		}
+		sc.Hook(pipeline.Hooks{
+			BeforeCommit: func(ctx context.Context) error {
+				switch {
+				case l.forgets:
+					return nil
+				case l.grouped:
+					return together(ctx)
+				}
+				return forward(ctx, 0)
+			},
+			Aborted: func() { queue = nil },
+		})
+		return func(ctx context.Context, r *pipeline.Record[string]) error {
+			queue = append(queue, waiting{sc.Hold(), *r})
+			if l.grouped {
+				if len(queue) > l.window {
+					return together(ctx)
+				}
+				return nil
+			}
+			return forward(ctx, l.window)
+		}
+	})
+}
+
+// twoWays is a pipeline in which each record goes by a late stage and, as it is, past it,
+// through a stage that refuses bad values. One that is quick only goes past.
+func twoWays(l *late, bad ...string) *pipeline.Pipeline {
+	p := pipeline.New("test", pipeline.DeadLetter("dead"))
+	in := pipeline.From(p, "in", serde.String())
+	refuse := func(s stream, name string, prefix string) stream {
+		return stages.Check(s, name, func(v string) error {
+			for _, b := range bad {
+				if prefix+v == b {
+					return errOops
+				}
+				if prefix+v == b+"!" {
+					panic(b)
+				}
+			}
+			return nil
+		})
+	}
+	slow := stages.Filter(in, "slow", func(v string) bool { return v != "quick" })
+	pipeline.To(refuse(l.stage(slow), "after", "after "), "late", serde.String())
+	pipeline.To(refuse(in, "past", "past "), "direct", serde.String())
+	return p
+}
+
+func beforeCommit(t *testing.T, task *pipeline.Task) {
+	t.Helper()
+	if err := task.BeforeCommit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nothing of a record leaves before all of it, and nothing of those behind it.
+func TestHeldRecordsAreWholeAndInOrder(t *testing.T) {
+	task := compileTask(t, twoWays(&late{window: 2}), pipeline.TaskConfig{})
+	process(t, task, "quick", "a", "b", "quick")
+	expectOutputs(t, task, "direct=quick")
+	task.Clear()
+	process(t, task, "c")
+	expectOutputs(t, task, "direct=a", "late=a")
+	task.Clear()
+	process(t, task, "d")
+	expectOutputs(t, task, "direct=b", "late=b", "direct=quick")
+	beforeCommit(t, task)
+	expectOutputs(t, task, "direct=b", "late=b", "direct=quick", "direct=c", "late=c", "direct=d", "late=d")
+	if !task.Stateful() {
+		t.Error("a task that holds records has state")
+	}
+}
+
+// Whichever part of a record fails, and when: its dead letter takes the place of all of
+// it, and the others know nothing of that.
+func TestPartOfAHeldRecordFails(t *testing.T) {
+	for bad, resumed := range map[string]string{"after b": "abcd", "after b!": "abcd", "past b": "acd", "past b!": "acd"} {
+		t.Run(bad, func(t *testing.T) {
+			l := &late{window: 2}
+			task := compileTask(t, twoWays(l, strings.TrimSuffix(bad, "!")), pipeline.TaskConfig{})
+			process(t, task, "a", "b", "c", "d")
+			beforeCommit(t, task)
+			expectOutputs(t, task, "direct=a", "late=a", "dead=b", "direct=c", "late=c", "direct=d", "late=d")
+			if got := strings.Join(l.resumed, ""); got != resumed {
+				t.Errorf("resumed %s, want %s", got, resumed)
+			}
+			h := task.Outputs()[2].Headers
+			if stage, _ := h.Get(pipeline.HeaderStage); string(stage) != strings.Fields(bad)[0] {
+				t.Errorf("the dead letter is of stage %q", stage)
+			}
+		})
+	}
+}
+
+// Of a record of which two parts fail there is one dead letter, that of the first.
+func TestTwoPartsOfAHeldRecordFail(t *testing.T) {
+	for _, window := range []int{0, 2} {
+		task := compileTask(t, twoWays(&late{window: window}, "after a", "past a", "after b"), pipeline.TaskConfig{})
+		process(t, task, "a", "b")
+		beforeCommit(t, task)
+		expectOutputs(t, task, "dead=a", "dead=b")
+	}
+}
+
+// A middleware that runs a chain again has the record held again.
+func TestHeldRecordIsRunAgain(t *testing.T) {
+	twice := func(next pipeline.Handler) pipeline.Handler {
+		return func(ctx context.Context, r *pipeline.Raw) error {
+			if err := next(ctx, r); err != nil {
+				return err
+			}
+			return next(ctx, r)
+		}
+	}
+	p := build((&late{window: 2}).stage, pipeline.Use(twice))
+	task := compileTask(t, p, pipeline.TaskConfig{})
+	process(t, task, "a", "b")
+	beforeCommit(t, task)
+	expectOutputs(t, task, "out=a", "out=b")
+}
+
+// A group that is refused is refused in all of its members, at their own places.
+func TestGroupFails(t *testing.T) {
+	l := &late{window: 2, grouped: true}
+	task := compileTask(t, twoWays(l, "after a+b+c", "past e"), pipeline.TaskConfig{})
+	process(t, task, "a", "b")
+	expectOutputs(t, task)
+	process(t, task, "c", "d", "e")
+	expectOutputs(t, task, "dead=a", "dead=b", "dead=c")
+	beforeCommit(t, task)
+	expectOutputs(t, task, "dead=a", "dead=b", "dead=c", "direct=d", "late=d+e", "dead=e")
+}
+
+func TestHeldBeyondACommit(t *testing.T) {
+	task := compileTask(t, twoWays(&late{window: 5, forgets: true}), pipeline.TaskConfig{})
+	process(t, task, "a")
+	err := task.BeforeCommit(t.Context())
+	if !errors.Is(err, pipeline.ErrHeld) || !pipeline.IsFatal(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAbortedIsHeldNoMore(t *testing.T) {
+	l := &late{window: 5}
+	task := compileTask(t, twoWays(l), pipeline.TaskConfig{})
+	process(t, task, "a", "b")
+	task.Aborted()
+	process(t, task, "a")
+	beforeCommit(t, task)
+	expectOutputs(t, task, "direct=a", "late=a")
+}
+
+// Through all that may go wrong, held records come out once, and in order.
+func TestEveryStepWithHeldRecords(t *testing.T) {
+	pipelinetest.EveryStep(t, pipelinetest.Scenario{
+		Build: func() *pipeline.Pipeline { return twoWays(&late{window: 4}, "after v3", "past v7") },
+		Feed: func(c *pipelinetest.Cluster) {
+			feed(c, 0, numbered("v", 12)...)
+			feed(c, 1, numbered("w", 12)...)
+		},
+	})
+}
