@@ -28,6 +28,10 @@ func play(p *pipeline.Pipeline, topic string, values ...string) {
 			return
 		}
 	}
+	if err := task.BeforeCommit(context.Background()); err != nil {
+		fmt.Println("error:", err)
+		return
+	}
 	for _, o := range task.Outputs() {
 		fmt.Printf("%s: %s=%s\n", o.Topic, o.Key, o.Value)
 	}

@@ -157,6 +157,18 @@ func TestTwoPartsOfAHeldRecordFail(t *testing.T) {
 		beforeCommit(t, task)
 		expectOutputs(t, task, "dead=a", "dead=b")
 	}
+	inBubble(t, func(t *testing.T) {
+		p := twoWays(&late{}, "after a", "past a")
+		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1)})
+		feed(c, 0, "a")
+		var stats pipeline.Stats
+		if err := c.Run(t.Context(), p, pipelinetest.Engine(pipeline.Observe(&stats))); err != nil {
+			t.Fatal(err)
+		}
+		if n := stats.Snapshot().DeadLetters; n != 1 {
+			t.Errorf("%d dead letters are counted", n)
+		}
+	})
 }
 
 // A middleware that runs a chain again has the record held again.
