@@ -169,6 +169,9 @@ func (c *Claim) process() error {
 			}
 			r := &records[c.record]
 			if err := c.one(r); err != nil {
+				if c.task.torn != nil {
+					return err
+				}
 				return errors.Join(err, c.handOver(true))
 			}
 			c.record++

@@ -23,11 +23,13 @@ func pairs(s pipeline.Stream[string]) pipeline.Stream[string] {
 			Aborted:      func() { held, joined = nil, "" }, // they come again
 		})
 		return func(ctx context.Context, r *pipeline.Record[string]) error {
-			held, joined = append(held, sc.Hold()), joined+r.Value
-			if len(held) < 2 {
-				return nil
+			if len(held) == 2 { // the two are through, and r is another record
+				if err := release(ctx); err != nil {
+					return err
+				}
 			}
-			return release(ctx)
+			held, joined = append(held, sc.Hold()), joined+r.Value
+			return nil
 		}
 	})
 }

@@ -11,8 +11,18 @@ import (
 type Held struct {
 	raw     Raw
 	open    int      // holds that were not resumed
+	through bool     // its chain has returned
 	over    bool     // it has failed, or will be replayed
 	outputs []Output // so far
+	bond    *bond    // to those that it has become one with, or nil
+}
+
+// bond is between the members of groups that have been resumed, and of groups that have
+// a member in common: the last one has the outputs of all, so none leaves without the
+// others, and if one fails later on, all do.
+type bond struct {
+	members []*Held
+	done    int // so many of the first have nothing open
 }
 
 // Origin is where the record stands.
@@ -22,6 +32,13 @@ func (h *Held) Origin() Origin { return h.raw.Origin }
 // not once another part of it has failed, and its policy has decided, or once its
 // transaction was aborted, and the record will come again.
 func (h *Held) Alive() bool { return !h.over }
+
+// Through reports whether the chain has returned for the record: it is none that is being
+// processed. Only such records become a group: see [StageContext.ResumeAll].
+func (h *Held) Through() bool { return h.through }
+
+// Size is how long the record's key, value and headers were when it was read, in bytes.
+func (h *Held) Size() int { return inputSize(&h.raw) }
 
 // Hold keeps the current record open: the stage returns nil for it, and goes on with
 // it in [StageContext.Resume], once for each Hold, in a later call or in a hook. All
@@ -56,18 +73,34 @@ func (sc *StageContext) Resume(ctx context.Context, h *Held, f func(context.Cont
 }
 
 // ResumeAll goes on with several held records that have become one, a group for
-// instance. What f puts out is the last one's. An error of f is that of each.
+// instance. What f puts out is the last one's. An error of f is that of each, and so is a
+// later one, if what f puts out is held further down: none of the group leaves before all
+// of it is done. A record that is there several times, since several parts of it were
+// held, is one.
+//
+// Those that are not alive are left out; f must do the same with their values. The record
+// that is being processed must not be among several, since what comes of it is not known
+// yet: let a group go when another record comes, or before a commit, and ask
+// [Held.Through] if the stage may be given several parts of one record.
 func (sc *StageContext) ResumeAll(ctx context.Context, group []*Held, f func(context.Context) error) error {
 	var alive []*Held
 	for _, h := range group {
-		if h.Alive() {
-			alive = append(alive, h)
+		if !h.Alive() {
+			h.open--
+			continue
 		}
+		alive = append(alive, h)
 	}
 	if len(alive) == 0 {
 		return nil
 	}
-	return sc.task.resume(ctx, alive[len(alive)-1], alive, f)
+	last := alive[len(alive)-1]
+	for _, h := range alive {
+		if h != last && !(h.through && last.through) {
+			return sc.Fail(Fatal(fmt.Errorf("%w: a group has the record that is being processed as a member", ErrHeld)))
+		}
+	}
+	return sc.task.resume(ctx, last, alive, f)
 }
 
 // Release gives a held record up without a further output.
@@ -80,23 +113,75 @@ func (t *Task) resume(ctx context.Context, into *Held, all []*Held, f func(conte
 	if into.over {
 		return nil
 	}
+	unite(all)
 	current, running, held, mark := t.current, t.running, t.held, t.mark
 	t.current, t.held, t.mark = &into.raw, into, len(t.staged)
 	defer func() { t.current, t.running, t.held, t.mark = current, running, held, mark }()
 
 	err := t.safely(into.raw.Origin, func() error { return f(ctx) })
-	if err == nil {
+	if err == nil && !into.over {
 		into.outputs = t.unstage(into.outputs)
 		return nil
 	}
-	for _, h := range all {
+	t.unstage(nil)
+	if err == nil { // something that f has resumed has failed, and is of the same record
+		return nil
+	}
+	for _, h := range into.fellows() {
+		if h.over {
+			continue
+		}
 		t.current, t.held = &h.raw, h
 		if err := t.settle(ctx, &h.raw, err); err != nil {
+			t.torn = err
 			return err
 		}
 		h.over, h.outputs = true, t.unstage(nil)
 	}
 	return nil
+}
+
+// unite makes a bond between records, and those that they are bound to already.
+func unite(all []*Held) {
+	first, several := all[0], false
+	for _, h := range all {
+		several = several || h != first
+	}
+	if !several {
+		return
+	}
+	b := &bond{members: make([]*Held, 0, len(all))}
+	for _, h := range all {
+		switch {
+		case h.bond == nil:
+			h.bond, b.members = b, append(b.members, h)
+		case h.bond != b:
+			b.members = append(b.members, h.bond.members...)
+			for _, m := range h.bond.members {
+				m.bond = b
+			}
+		}
+	}
+}
+
+// fellows are the record and those that it is bound to.
+func (h *Held) fellows() []*Held {
+	if h.bond == nil {
+		return []*Held{h}
+	}
+	return h.bond.members
+}
+
+// ready reports whether nothing is open any more, of the record and of its fellows.
+func (h *Held) ready() bool {
+	b := h.bond
+	if h.over || b == nil {
+		return h.over || h.open == 0
+	}
+	for b.done < len(b.members) && b.members[b.done].open == 0 {
+		b.done++
+	}
+	return b.done == len(b.members)
 }
 
 // safely turns a panic into the error of the stage that ran.
@@ -139,6 +224,7 @@ func (t *Task) queue(settled bool) bool {
 	default:
 		h.outputs = t.unstage(h.outputs)
 	}
+	h.through = true
 	t.held, t.flight = nil, append(t.flight, h)
 	t.land()
 	return true
@@ -147,7 +233,7 @@ func (t *Task) queue(settled bool) bool {
 // land stages the outputs of the records that are done, up to the first that is not.
 func (t *Task) land() {
 	n := 0
-	for n < len(t.flight) && (t.flight[n].open == 0 || t.flight[n].over) {
+	for n < len(t.flight) && t.flight[n].ready() {
 		h := t.flight[n]
 		t.staged = append(t.staged, h.outputs...)
 		if h.over {
@@ -157,7 +243,11 @@ func (t *Task) land() {
 		h.outputs = nil
 		n++
 	}
-	t.flight = append(t.flight[:0], t.flight[n:]...)
+	if n > 0 {
+		left := copy(t.flight, t.flight[n:])
+		clear(t.flight[left:]) // lets go of the records
+		t.flight = t.flight[:left]
+	}
 }
 
 // landed is nil if nothing is held any more.
@@ -182,5 +272,13 @@ func (t *Task) ground() {
 	for _, h := range t.flight {
 		h.over, h.outputs = true, nil
 	}
-	t.held, t.flight = nil, nil
+	t.held, t.flight, t.torn = nil, nil, nil
+}
+
+// giveUp says that the current record will come again. What is held of it must not go on
+// with others, which will be committed before.
+func (t *Task) giveUp() {
+	if t.held != nil {
+		t.held.over, t.held = true, nil
+	}
 }

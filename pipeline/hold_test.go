@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -19,16 +20,18 @@ type waiting struct {
 }
 
 // late is a stage that lets records wait until there are more than window of them, or a
-// commit is due. It goes on with the first of them, or with all at once if grouped.
+// commit is due. It goes on with the first of them, or, if grouped, with all that were
+// there before.
 type late struct {
 	window  int
 	grouped bool
 	forgets bool // to go on before a commit
+	name    string
 	resumed []string
 }
 
 func (l *late) stage(s stream) stream {
-	return pipeline.Apply(s, "late", "late", func(sc *pipeline.StageContext, next pipeline.Next[string]) pipeline.Next[string] {
+	return pipeline.Apply(s, "late", cmp.Or(l.name, "late"), func(sc *pipeline.StageContext, next pipeline.Next[string]) pipeline.Next[string] {
 		var queue []waiting
 		forward := func(ctx context.Context, most int) error {
 			for len(queue) > most {
@@ -47,7 +50,10 @@ func (l *late) stage(s stream) stream {
 			var all []*pipeline.Held
 			var values []string
 			for _, w := range queue {
-				all, values = append(all, w.held), append(values, w.r.Value)
+				all = append(all, w.held)
+				if w.held.Alive() {
+					values = append(values, w.r.Value)
+				}
 			}
 			queue = nil
 			return sc.ResumeAll(ctx, all, func(ctx context.Context) error {
@@ -67,11 +73,13 @@ func (l *late) stage(s stream) stream {
 			Aborted: func() { queue = nil },
 		})
 		return func(ctx context.Context, r *pipeline.Record[string]) error {
+			if l.grouped && len(queue) == l.window {
+				if err := together(ctx); err != nil {
+					return err
+				}
+			}
 			queue = append(queue, waiting{sc.Hold(), *r})
 			if l.grouped {
-				if len(queue) > l.window {
-					return together(ctx)
-				}
 				return nil
 			}
 			return forward(ctx, l.window)
@@ -190,14 +198,14 @@ func TestHeldRecordIsRunAgain(t *testing.T) {
 
 // A group that is refused is refused in all of its members, at their own places.
 func TestGroupFails(t *testing.T) {
-	l := &late{window: 2, grouped: true}
+	l := &late{window: 3, grouped: true}
 	task := compileTask(t, twoWays(l, "after a+b+c", "past e"), pipeline.TaskConfig{})
 	process(t, task, "a", "b")
 	expectOutputs(t, task)
 	process(t, task, "c", "d", "e")
 	expectOutputs(t, task, "dead=a", "dead=b", "dead=c")
 	beforeCommit(t, task)
-	expectOutputs(t, task, "dead=a", "dead=b", "dead=c", "direct=d", "late=d+e", "dead=e")
+	expectOutputs(t, task, "dead=a", "dead=b", "dead=c", "direct=d", "late=d", "dead=e")
 }
 
 func TestHeldBeyondACommit(t *testing.T) {

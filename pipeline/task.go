@@ -29,6 +29,7 @@ type Task struct {
 	held    *Held   // the current record, if a stage holds it
 	flight  []*Held // records that are held and those after them, in order
 	holds   bool    // a stage holds records now and then
+	torn    error   // why nothing can be handed over any more: held records were given up
 	arena   arena
 
 	maxRecord int
@@ -181,10 +182,16 @@ func (t *Task) process(ctx context.Context, r *Raw) error {
 	}
 	if err != nil {
 		if err = t.settle(ctx, r, err); err != nil {
+			t.giveUp()
 			return err
 		}
-		t.settled(r)
-		return nil
+		if t.torn == nil {
+			t.settled(r)
+		}
+		return t.torn
+	}
+	if t.torn != nil { // a middleware has made light of it
+		return t.torn
 	}
 	if !t.queue(false) {
 		t.keep()
@@ -215,10 +222,15 @@ func (t *Task) settled(r *Raw) {
 
 func (t *Task) done(r *Raw) {
 	t.counts.records++
-	t.counts.inputBytes += int64(len(r.Key) + len(r.Value))
+	t.counts.inputBytes += int64(inputSize(r))
+}
+
+func inputSize(r *Raw) int {
+	n := len(r.Key) + len(r.Value)
 	for i := range r.Headers {
-		t.counts.inputBytes += int64(len(r.Headers[i].Key) + len(r.Headers[i].Value))
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
 	}
+	return n
 }
 
 // call runs the chain and turns a panic into the error of the stage that ran.
@@ -338,6 +350,9 @@ func (t *Task) Assigned(ctx context.Context) error {
 // BeforeCommit calls the stages' BeforeCommit hooks, upstream stages first; what
 // they put out is staged.
 func (t *Task) BeforeCommit(ctx context.Context) error {
+	if t.torn != nil {
+		return t.torn
+	}
 	if err := t.each(ctx, func(h *Hooks) func(context.Context) error { return h.BeforeCommit }); err != nil {
 		t.keep()
 		return err
