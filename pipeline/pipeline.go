@@ -70,11 +70,16 @@ func Use(m ...Middleware) Option {
 	return optionFunc(func(p *Pipeline) { p.mids = append(p.mids, m...) })
 }
 
+// InvalidOption is what [Invalid] returns: it fits a pipeline and a stage.
+type InvalidOption struct{ err error }
+
 // Invalid is an option that is wrong: Validate reports err. It is for packages that
-// make options from what their users say, in the place of the option asked for.
-func Invalid(err error) Option {
-	return optionFunc(func(p *Pipeline) { p.mistakes = append(p.mistakes, err) })
-}
+// make options, or stages, from what their users say: it takes the place of the option
+// asked for, or is one more of the stage's.
+func Invalid(err error) InvalidOption { return InvalidOption{err} }
+
+func (o InvalidOption) applyPipeline(p *Pipeline) { p.mistakes = append(p.mistakes, o.err) }
+func (o InvalidOption) applyStage(c *stageConfig) { c.mistake = o.err }
 
 // PolicyOption is what [OnError] returns: it fits a pipeline and a stage.
 type PolicyOption struct{ policy Policy }
@@ -104,6 +109,7 @@ type stageConfig struct {
 	reads       []string // tables
 	cache       func() CacheStats
 	oneToOne    bool
+	mistake     error // of whoever made the stage
 }
 
 func (c *stageConfig) apply(opts []StageOption) {

@@ -37,6 +37,25 @@ func Apply2[In, A, B any](s Stream[In], kind, name string,
 	return Stream[A]{n: n}, Stream[B]{n: n, port: 1}
 }
 
+// ApplyN appends a stage with n outgoing streams of one type.
+func ApplyN[In, Out any](s Stream[In], kind, name string, n int,
+	stage func(sc *StageContext, out []Next[Out]) Next[In], opts ...StageOption,
+) []Stream[Out] {
+	ports := make([]*port, max(n, 0))
+	for i := range ports {
+		ports[i] = newPort[Out]()
+	}
+	node := s.attach(kind, name, opts, func(sc *StageContext, next []any) any { return stage(sc, nexts[Out](next)) }, ports...)
+	if n < 1 {
+		node.p.mistake("stage %q has %d branches; use at least 1", name, n)
+	}
+	streams := make([]Stream[Out], len(ports))
+	for i := range streams {
+		streams[i] = Stream[Out]{n: node, port: i}
+	}
+	return streams
+}
+
 // Join makes one stream of several. Records keep their order within each.
 func Join[T any](name string, streams ...Stream[T]) Stream[T] {
 	var n *node
@@ -78,6 +97,9 @@ func (n *node) configure(opts []StageOption) {
 		if err := p.validate(); err != nil {
 			n.p.mistake("stage %q: %w", n.name, err)
 		}
+	}
+	if n.cfg.mistake != nil {
+		n.p.mistake("stage %q: %w", n.name, n.cfg.mistake)
 	}
 	if n.cfg.timeout < 0 {
 		n.p.mistake("stage %q: Timeout must not be negative", n.name)

@@ -36,6 +36,12 @@ var mistakes = []struct {
 		yes, _ := stages.Split(in, "split", func(string) bool { return true })
 		pipeline.To(yes, "yes", serde.String())
 	}, `the stream of "split" (branch 2 of 2) has no consumer`},
+	{"a stage whose maker found a mistake", nil, func(_ *pipeline.Pipeline, in stream) {
+		pipeline.To(pass(in, "pass", pipeline.Invalid(errOops)), "out", serde.String())
+	}, `stage "pass": oops`},
+	{"a stage without branches", nil, func(_ *pipeline.Pipeline, in stream) {
+		stages.Branch(in, "branch", 0, func(string) int { return 0 })
+	}, `stage "branch" has 0 branches`},
 	{"two stages of one name", nil, func(_ *pipeline.Pipeline, in stream) {
 		pipeline.To(pass(pass(in, "twice"), "twice"), "out", serde.String())
 	}, `two stages are named "twice"`},

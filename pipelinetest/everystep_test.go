@@ -8,6 +8,7 @@ import (
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
 	"github.com/leat-stream/leat/serde"
+	"github.com/leat-stream/leat/stages"
 )
 
 // A stage with state of its own: it numbers the records of a partition. The hooks
@@ -60,6 +61,36 @@ func TestEveryStep(t *testing.T) {
 			for i := range 30 {
 				c.Feed("in", pipelinetest.Text(fmt.Sprint("k", i), fmt.Sprint("v", i)))
 			}
+		},
+	})
+}
+
+// A stage whose outputs depend on where transactions end is compared by Check alone.
+func TestEveryStepOnlyChecks(t *testing.T) {
+	pipelinetest.EveryStep(t, pipelinetest.Scenario{
+		Build: func() *pipeline.Pipeline {
+			p := pipeline.New("counts")
+			counts := stages.Batch(pipeline.From(p, "in", serde.String()), "count", stages.BatchConfig{}, func(vs []string) ([]int, error) {
+				return []int{len(vs)}, nil
+			})
+			pipeline.To(counts, "out", serde.JSON[int]())
+			return p
+		},
+		Feed: func(c *pipelinetest.Cluster) {
+			for i := range 30 {
+				c.Feed("in", pipelinetest.Text(fmt.Sprint("k", i), fmt.Sprint("v", i)))
+			}
+		},
+		OnlyCheck: true,
+		Check: func(c *pipelinetest.Cluster) error {
+			sum := 0
+			for _, n := range pipelinetest.Values(c, "out", serde.JSON[int]()) {
+				sum += n
+			}
+			if sum != 30 {
+				return fmt.Errorf("%d records are counted, not 30", sum)
+			}
+			return nil
 		},
 	})
 }

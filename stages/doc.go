@@ -4,7 +4,9 @@
 //	[Map], [FlatMap]                 another value, or several, for each
 //	[Filter], [Check], [Peek]        drop, reject, look at
 //	[KeyBy], [Enrich]                set the key, look something up
-//	[Split], [Route], [Merge]        branch, choose the topic, bring together
+//	[Split], [Branch]                branch
+//	[Route], [Merge]                 choose the topic, bring together
+//	[Batch], [BatchByKey]            many at once
 //
 // A stage's function takes the value, so that method expressions fit and the
 // types are inferred: stages.Check(orders, "validate", Order.Validate). The Ctx
@@ -30,6 +32,9 @@
 // function that takes a context. A record that is replayed, after an aborted
 // transaction or a crash, runs through every function again: what they do outside
 // of the pipeline happens at least once.
+//
+// Batch and BatchByKey hold records back, but never longer than a transaction: what they
+// hold is aborted and replayed with it.
 //
 // A call costs a few nanoseconds more than the function and allocates nothing,
 // unless a stage says otherwise. The head of a record, some 100 bytes, is copied

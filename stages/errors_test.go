@@ -134,6 +134,19 @@ var kinds = map[string]func(stream) stream{
 		yes, no := stages.SplitRecord(s, "it", func(_ context.Context, r *record) (bool, error) { return boomBool(r.Value), nil })
 		return stages.Merge("merge", yes, no)
 	},
+	"Branch": func(s stream) stream {
+		return stages.Merge("merge", stages.Branch(s, "it", 1, func(v string) int { boom(v); return 0 })...)
+	},
+	"BranchCtx": func(s stream) stream {
+		return stages.Merge("merge", stages.BranchCtx(s, "it", 1, func(_ context.Context, v string) (int, error) { boom(v); return 0, nil })...)
+	},
+	"BranchRecord": func(s stream) stream {
+		return stages.Merge("merge", stages.BranchRecord(s, "it", 1, func(_ context.Context, r *record) (int, error) { boom(r.Value); return 0, nil })...)
+	},
+	"BatchByKey's key": func(s stream) stream {
+		return stages.BatchByKey(s, "it", stages.BatchConfig{}, func(v string) string { boom(v); return v },
+			func(_ string, vs []string) ([]string, error) { return vs, nil })
+	},
 	"Route": func(s stream) stream {
 		stages.Route(s, "it", func(v string) string { boom(v); return "t" }, []string{"t"}, serde.String())
 		return s
@@ -263,6 +276,9 @@ var retried = map[string]func(s stream, f func() error, o ...pipeline.StageOptio
 	"Enrich": func(s stream, f func() error, o ...pipeline.StageOption) stream {
 		table := stages.TableFunc[string, string](func(context.Context, string) (string, bool, error) { return "", true, f() })
 		return stages.Enrich(s, "it", same, table, func(v, _ string) string { return v }, o...)
+	},
+	"BranchRecord": func(s stream, f func() error, o ...pipeline.StageOption) stream {
+		return stages.Merge("merge", stages.BranchRecord(s, "it", 1, func(context.Context, *record) (int, error) { return 0, f() }, o...)...)
 	},
 	"SplitRecord": func(s stream, f func() error, o ...pipeline.StageOption) stream {
 		yes, no := stages.SplitRecord(s, "it", func(context.Context, *record) (bool, error) { return true, f() }, o...)

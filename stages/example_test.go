@@ -26,6 +26,9 @@ func play(p *pipeline.Pipeline, values ...string) {
 			fmt.Println("error:", err)
 		}
 	}
+	if err := task.BeforeCommit(context.Background()); err != nil {
+		fmt.Println("error:", err)
+	}
 	for _, o := range task.Outputs() {
 		fmt.Printf("%s %s=%s\n", o.Topic, o.Key, o.Value)
 	}
@@ -247,4 +250,45 @@ func ExampleMerge() {
 	// Output:
 	// out k=a
 	// out k=lo…
+}
+
+func ExampleBatch() {
+	p := pipeline.New("example")
+	in := pipeline.From(p, "in", serde.String())
+	packed := stages.Batch(in, "pack", stages.BatchConfig{Size: 3}, func(lines []string) ([]string, error) {
+		return []string{strings.Join(lines, ",")}, nil // or one call to a service for all of them
+	})
+	pipeline.To(packed, "packed", serde.String())
+	play(p, "a", "b", "c", "d")
+	// Output:
+	// packed k=a,b,c
+	// packed k=d
+}
+
+func ExampleBatchByKey() {
+	p := pipeline.New("example")
+	in := pipeline.From(p, "in", serde.String())
+	account := func(v string) string { return v[:1] }
+	last := stages.BatchByKey(in, "last", stages.BatchConfig{Size: 10_000, MaxBytes: 16 << 20}, account,
+		func(_ string, states []string) ([]string, error) { return states[len(states)-1:], nil })
+	pipeline.To(last, "states", serde.String())
+	play(p, "a1", "b1", "a2", "c1", "a3")
+	// Output:
+	// states k=b1
+	// states k=c1
+	// states k=a3
+}
+
+func ExampleBranch() {
+	p := pipeline.New("example")
+	in := pipeline.From(p, "in", serde.String())
+	sizes := stages.Branch(in, "size", 3, func(v string) int { return min(len(v), 3) - 1 })
+	for i, topic := range []string{"small", "medium", "large"} {
+		pipeline.To(sizes[i], topic, serde.String())
+	}
+	play(p, "bb", "a", "dddd")
+	// Output:
+	// medium k=bb
+	// small k=a
+	// large k=dddd
 }

@@ -222,6 +222,39 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+func TestBranch(t *testing.T) {
+	number := func(v string) int { return len(v) - 1 }
+	for name, build := range map[string]func(stream) []stream{
+		"Branch": func(s stream) []stream { return stages.Branch(s, "by length", 3, number) },
+		"BranchCtx": func(s stream) []stream {
+			return stages.BranchCtx(s, "by length", 3, func(_ context.Context, v string) (int, error) { return number(v), nil })
+		},
+		"BranchRecord": func(s stream) []stream {
+			return stages.BranchRecord(s, "by length", 3, func(_ context.Context, r *record) (int, error) { return number(r.Value), nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, s := strs(pipeline.DeadLetter("dead"))
+			for i, branch := range build(s) {
+				pipeline.To(branch, fmt.Sprint("out", i), serde.String())
+			}
+			expect(t, feed(t, p, "bb", "a", "ccc", "dddd", "", "e"), "out1=bb", "out0=a", "out2=ccc", "dead=dddd", "dead=", "out0=e")
+		})
+	}
+	p, s := strs()
+	if b := stages.Branch(s, "none", -1, number); len(b) != 0 || p.Validate() == nil {
+		t.Errorf("%d branches are valid", len(b))
+	}
+	p, s = strs()
+	to(stages.Branch(s, "by length", 2, number)[1])
+	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), "branch 1 of 2") {
+		t.Errorf("a branch without a consumer: %v", err)
+	}
+	if b := stages.Branch(stream{}, "nowhere", 2, number); len(b) != 2 {
+		t.Errorf("%d branches of a stream that is nowhere", len(b))
+	}
+}
+
 func TestRoute(t *testing.T) {
 	topics := []string{"short", "long"}
 	topicOf := func(v string) string {
