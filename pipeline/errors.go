@@ -20,8 +20,8 @@ var (
 	ErrTooLarge = errors.New("record too large")
 	// ErrNotFound is the error of a record for which a look-up found nothing.
 	ErrNotFound = errors.New("not found")
-	// ErrHeld says that a stage holds records that are to be committed: an error of the
-	// stage's author.
+	// ErrHeld says that a stage holds records that are to be committed, or has made a group
+	// of records one of which is being processed: an error of the stage's author.
 	ErrHeld = errors.New("a stage still holds records")
 	// ErrUnknownTopic is the error of a record that Route sends to a topic which
 	// was not declared.

@@ -72,10 +72,10 @@ func BatchRecord[In, Out any](s pipeline.Stream[In], name string, cfg BatchConfi
 	})
 }
 
-func batched[In, Out any](s pipeline.Stream[In], name string, cfg BatchConfig, opts []pipeline.StageOption, make func(*pipeline.StageContext, pipeline.Next[Out]) batchFunc[In]) pipeline.Stream[Out] {
+func batched[In, Out any](s pipeline.Stream[In], name string, cfg BatchConfig, opts []pipeline.StageOption, prepare func(*pipeline.StageContext, pipeline.Next[Out]) batchFunc[In]) pipeline.Stream[Out] {
 	cfg, opts = cfg.withDefaults(opts)
 	return pipeline.Apply(s, "batch", name, func(sc *pipeline.StageContext, next pipeline.Next[Out]) pipeline.Next[In] {
-		run := make(sc, next)
+		run := prepare(sc, next)
 		add := collect(sc, cfg, func(ctx context.Context, held []*pipeline.Held, records []pipeline.Record[In]) error {
 			n := living(held, records)
 			return sc.ResumeAll(ctx, held[:n], func(ctx context.Context) error { return run(ctx, records[:n]) })

@@ -47,12 +47,12 @@ type keyed[In any, K comparable] struct {
 	record pipeline.Record[In]
 }
 
-// batchedByKey gives the made function the key by a pointer: there is one at a time.
-func batchedByKey[In, Out any, K comparable](s pipeline.Stream[In], name string, cfg BatchConfig, opts []pipeline.StageOption, key func(context.Context, *pipeline.Record[In]) (K, error), make func(*pipeline.StageContext, pipeline.Next[Out], *K) batchFunc[In]) pipeline.Stream[Out] {
+// batchedByKey gives the prepared function the key by a pointer: there is one at a time.
+func batchedByKey[In, Out any, K comparable](s pipeline.Stream[In], name string, cfg BatchConfig, opts []pipeline.StageOption, key func(context.Context, *pipeline.Record[In]) (K, error), prepare func(*pipeline.StageContext, pipeline.Next[Out], *K) batchFunc[In]) pipeline.Stream[Out] {
 	cfg, opts = cfg.withDefaults(opts)
 	return pipeline.Apply(s, "batch by key", name, func(sc *pipeline.StageContext, next pipeline.Next[Out]) pipeline.Next[In] {
 		var current K
-		run, keyOf := make(sc, next, &current), pipeline.Guard(sc, key)
+		run, keyOf := prepare(sc, next, &current), pipeline.Guard(sc, key)
 		var groups byKey[In, K]
 		add := collect(sc, cfg, func(ctx context.Context, held []*pipeline.Held, members []keyed[In, K]) error {
 			groups.arrange(held, members)
