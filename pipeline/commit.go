@@ -85,8 +85,9 @@ func (w *Worker) openFor(c *Claim) error {
 			w.mu.Unlock()
 		}
 	}
+	gone := func() bool { return c.gone || w.over || c.epoch != w.epoch }
 	for {
-		w.mu.RLock()
+		w.mu.RLockAfter(func() bool { return gone() || w.inTxn || w.tx == nil }, w.beginLocked)
 		switch {
 		case c.gone || w.over:
 			w.mu.RUnlock()
@@ -98,17 +99,11 @@ func (w *Worker) openFor(c *Claim) error {
 			return nil
 		}
 		w.mu.RUnlock()
-		w.begin()
 	}
 }
 
-func (w *Worker) begin() {
-	begun := func() bool { return w.inTxn || w.over }
-	if !w.mu.LockUnless(begun) {
-		return
-	}
-	defer w.mu.Unlock()
-	if begun() {
+func (w *Worker) beginLocked() {
+	if w.inTxn || w.over {
 		return
 	}
 	if err := w.tx.Begin(w.hard); err != nil {
