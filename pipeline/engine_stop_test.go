@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,9 +204,10 @@ func TestStopOfManyClaims(t *testing.T) {
 		const partitions = 200
 		p := build(dedupe(false, nil))
 		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, partitions)})
-		stopping, commits := false, 0
+		var stopping atomic.Bool
+		commits := 0
 		holdCommits(c, 3*pipeline.DefaultCommitInterval, func() bool {
-			if stopping {
+			if stopping.Load() {
 				commits++
 			}
 			return true
@@ -217,7 +219,7 @@ func TestStopOfManyClaims(t *testing.T) {
 			}
 			time.Sleep(pipeline.DefaultCommitInterval)
 		}
-		stopping = true
+		stopping.Store(true)
 		stop(t, w)
 		if commits > 12 {
 			t.Errorf("the stop took %d commits", commits)

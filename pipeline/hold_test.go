@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/leat-stream/leat/pipeline"
@@ -27,6 +28,8 @@ type late struct {
 	grouped bool
 	forgets bool // to go on before a commit
 	name    string
+
+	mu      sync.Mutex // of several partitions
 	resumed []string
 }
 
@@ -38,7 +41,9 @@ func (l *late) stage(s stream) stream {
 				w := queue[0]
 				queue = queue[1:]
 				if err := sc.Resume(ctx, w.held, func(ctx context.Context) error {
+					l.mu.Lock()
 					l.resumed = append(l.resumed, w.r.Value)
+					l.mu.Unlock()
 					return next(ctx, &w.r)
 				}); err != nil {
 					return err
