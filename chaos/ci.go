@@ -25,6 +25,10 @@ type stageOptions struct {
 	limit             time.Duration
 	scale             float64
 	verbose           bool
+
+	// Not flags: what a soak needs of its cluster.
+	isolated bool
+	disk     int64
 }
 
 func (o *stageOptions) register(fs *flag.FlagSet) {
@@ -61,7 +65,7 @@ func (o *stageOptions) open(ctx context.Context) (s *stage, err error) {
 		}
 		s.temporary = s.Dir
 	}
-	s.Cluster, err = cluster.Start(ctx, cluster.Config{Libs: o.libs, Port: o.port, Logger: s.Logger})
+	s.Cluster, err = cluster.Start(ctx, cluster.Config{Libs: o.libs, Port: o.port, Logger: s.Logger, Isolated: o.isolated, Disk: o.disk})
 	return s, err
 }
 

@@ -20,6 +20,7 @@ import (
 var subcommands = map[string]func(context.Context, []string) error{
 	"ci":      ciCommand,
 	"mutants": mutantsCommand,
+	"soak":    soakCommand,
 	"worker":  workerCommand,
 }
 

@@ -36,6 +36,7 @@ type workerOptions struct {
 	manifests          bool
 	aborts             float64
 	seed               uint64
+	slow               *slow
 	statusEvery        time.Duration
 }
 
@@ -46,6 +47,8 @@ func workerCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	o.slow = listenForSlow(o.transactionTimeout * 3 / 2)
+	defer o.slow.close()
 	return runWorker(ctx, o, os.Stdout, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }
 

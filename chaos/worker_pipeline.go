@@ -39,7 +39,9 @@ func newPipeline(o workerOptions, w *reporter) *pipeline.Pipeline {
 	} else {
 		inputs = stages.Map(raw, "bare", func(value []byte) (input, error) { return input{value: value}, nil })
 	}
-	known := stages.Check(inputs, "check", input.check)
+	known := stages.CheckCtx(inputs, "check", func(ctx context.Context, in input) error {
+		return errors.Join(o.slow.pass(ctx), in.check())
+	})
 	kept := stages.Filter(known, "kept", input.kept)
 	made := stages.FlatMapRecord(kept, "make", outputsOf)
 	counted := stages.Peek(made, "count", output.count)

@@ -94,6 +94,9 @@ func (c *Cluster) Ready(ctx context.Context) error {
 	return c.until(ctx, func() error { return c.whole(ctx) })
 }
 
+// Whole is nil if Ready would return at once, and else says what is missing.
+func (c *Cluster) Whole(ctx context.Context) error { return c.whole(ctx) }
+
 func (c *Cluster) whole(ctx context.Context) error {
 	some, err := c.answering()
 	if err != nil {

@@ -152,7 +152,7 @@ func (r *Run) freeze(ctx context.Context, share float64) error {
 	if err := r.Freeze(name); err != nil {
 		return err
 	}
-	if err := r.Last(ctx, sessionTimeout+4*time.Second); err != nil {
+	if err := r.Last(ctx, SessionTimeout+4*time.Second); err != nil {
 		return err
 	}
 	if err := r.Thaw(name); err != nil {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/leat-stream/leat/chaos/internal/check"
 	"github.com/leat-stream/leat/chaos/internal/workload"
 )
 
@@ -33,15 +34,22 @@ type Scenario struct {
 	Rate   float64
 	// Generator, if not nil, changes the usual one.
 	Generator func(*workload.Generator)
+	// Partitions is how many the input has in the beginning. Default: InputPartitions.
+	Partitions int32
+	// Bounds are what a worker may have taken when it ends. Default: 250 goroutines, 500 MiB.
+	Bounds check.Bounds
 	// Play does it. The input is being written meanwhile.
 	Play func(ctx context.Context, r *Run) error
+	// Unjudged says that there is nothing to judge afterwards, since Play destroys what
+	// the judge would read: it judges for itself.
+	Unjudged bool
 }
 
 const (
 	defaultWorkers = 3
 	defaultInputs  = 60_000
 	defaultRate    = 4_000
-	// InputPartitions and OutputPartitions are those of the topics.
+	// InputPartitions and OutputPartitions are those of the topics, unless a scenario has others.
 	InputPartitions  = 9
 	OutputPartitions = 6
 )
@@ -55,6 +63,12 @@ func (s Scenario) withDefaults() Scenario {
 	}
 	if s.Rate == 0 {
 		s.Rate = defaultRate
+	}
+	if s.Partitions == 0 {
+		s.Partitions = InputPartitions
+	}
+	if s.Bounds == (check.Bounds{}) {
+		s.Bounds = check.Bounds{Goroutines: 250, RSS: 500 << 20}
 	}
 	return s
 }

@@ -21,8 +21,8 @@ import (
 
 // The workers' time-outs: short, so that a scenario need not last minutes.
 const (
-	sessionTimeout     = 6 * time.Second // the brokers' least
-	transactionTimeout = 10 * time.Second
+	SessionTimeout     = 6 * time.Second // the brokers' least
+	TransactionTimeout = 10 * time.Second
 	heartbeatInterval  = 500 * time.Millisecond
 )
 
@@ -68,10 +68,13 @@ func (r *Run) Launch(name, instance string, flags ...string) error {
 		return err
 	}
 	defer log.Close() // the child has its own
+	r.mu.Lock()
+	seed := r.Rand.Uint64()
+	r.mu.Unlock()
 	args := slices.Concat([]string{
 		"worker", "-brokers", strings.Join(r.Cluster.Bootstrap(), ","), "-topics", r.group, "-group", r.group, "-instance", instance,
-		"-seed", fmt.Sprint(r.Rand.Uint64()), "-session-timeout", sessionTimeout.String(), "-heartbeat-interval", heartbeatInterval.String(),
-		"-transaction-timeout", transactionTimeout.String(),
+		"-seed", fmt.Sprint(seed), "-session-timeout", SessionTimeout.String(), "-heartbeat-interval", heartbeatInterval.String(),
+		"-transaction-timeout", TransactionTimeout.String(),
 	}, r.scenario.Flags, flags)
 	cmd := exec.Command(r.cfg.Worker, args...)
 	cmd.Stdout, cmd.Stderr = r.recorder.Worker(name), log
@@ -110,10 +113,19 @@ func (r *Run) Owning(ctx context.Context, name string) error {
 // processes.
 func (r *Run) Commits(name string) int64 { return r.recorder.Worker(name).Total().Commits }
 
+// Aborts is the number of those that it has aborted.
+func (r *Run) Aborts(name string) int64 { return r.recorder.Worker(name).Total().Aborts }
+
 // Committing waits until a worker has committed n times more.
 func (r *Run) Committing(ctx context.Context, name string, n int64) error {
 	before := r.Commits(name)
 	return r.Await(ctx, fmt.Sprintf("%d commits of worker %s", n, name), func() bool { return r.Commits(name) >= before+n })
+}
+
+// Said is the error that a worker has ended with, "" if there is none.
+func (r *Run) Said(name string) string {
+	s, _ := r.recorder.Worker(name).Last()
+	return s.Error
 }
 
 // Partitions is the number of partitions that a worker last said it owned.
@@ -180,6 +192,20 @@ func (r *Run) MayFail(name string) {
 	w.failing.Store(true)
 	w.expected.Store(true)
 }
+
+// MustNotFail is the end of MayFail. It reports false if the worker has ended.
+func (r *Run) MustNotFail(name string) bool {
+	w := r.worker(name)
+	w.failing.Store(false)
+	w.expected.Store(false)
+	return w.Running()
+}
+
+// Running reports whether a worker has not ended.
+func (r *Run) Running(name string) bool { return r.worker(name).Running() }
+
+// Stall has a worker take longer for a record than its transaction lasts.
+func (r *Run) Stall(name string) error { return r.worker(name).Signal(syscall.SIGUSR1) }
 
 // condemn says that the worker is about to be killed.
 func (w *worker) condemn() {
