@@ -53,6 +53,8 @@ type Result struct {
 	Err error
 	// Faults are what was done.
 	Faults []check.Fault
+	// Recoveries are how commits went on after each of them.
+	Recoveries []check.Recovery
 	// Dir has the histories and logs; it is removed if nothing was wrong.
 	Dir string
 }
@@ -102,7 +104,7 @@ type Run struct {
 	started  []*worker // all processes
 	faults   []*check.Fault
 	counters []func() check.Counter
-	growths  [workload.NumOutputs][]int32 // the numbers of partitions that an output has had
+	growths  check.Growths // the numbers of partitions that an output has had
 }
 
 // Play plays a scenario to its end.
@@ -230,6 +232,7 @@ func (r *Run) judge(ctx context.Context, writing error, result *Result) error {
 	}
 	r.mu.Lock()
 	faults, counters := r.faults, r.counters
+	evidence.Growths = r.growths
 	r.mu.Unlock()
 	for _, f := range faults {
 		evidence.Faults = append(evidence.Faults, *f)
@@ -238,6 +241,7 @@ func (r *Run) judge(ctx context.Context, writing error, result *Result) error {
 		evidence.Counters = append(evidence.Counters, c())
 	}
 	result.Faults = evidence.Faults
+	result.Recoveries = check.Recoveries(h.Samples, evidence.Faults)
 	result.Report = check.Judge(evidence)
 	return errors.Join(append(errs, result.Report.Err())...)
 }
