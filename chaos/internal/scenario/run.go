@@ -159,7 +159,7 @@ func (r *Run) play(ctx context.Context, seed uint64, result *Result) (err error)
 		}
 	}()
 	r.recorder, err = history.StartRecorder(history.Config{
-		Brokers: r.Cluster.Direct(), Topics: r.topics, Group: r.group, TransactionalIDs: r.transactionalIDs(), Dir: r.dir,
+		Brokers: r.Cluster.Direct(), Topics: r.topics, Group: r.group, TransactionalIDs: r.transactionalIDs(), Dir: r.dir, Every: r.scenario.Every,
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ package scenario
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/leat-stream/leat/chaos/internal/check"
 	"github.com/leat-stream/leat/chaos/internal/workload"
@@ -36,6 +37,8 @@ type Scenario struct {
 	Generator func(*workload.Generator)
 	// Partitions is how many the input has in the beginning. Default: InputPartitions.
 	Partitions int32
+	// Every is the time between samples of what is committed. Default: that of package history.
+	Every time.Duration
 	// Bounds are what a worker may have taken when it ends. Default: 250 goroutines, 500 MiB.
 	Bounds check.Bounds
 	// Play does it. The input is being written meanwhile.

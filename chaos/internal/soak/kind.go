@@ -31,6 +31,7 @@ type kind struct {
 // kinds are all there are.
 var kinds = slices.Concat(workerKinds, brokerKinds, connectionKinds, topicKinds)
 
+// kindOf returns the kind of that name.
 func kindOf(name string) kind {
 	return kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
 }
