@@ -36,9 +36,9 @@ func (c *Config) deletions() (all []scenario.Scenario) {
 	return all
 }
 
-// loudWithin is how long a worker may try after its topic was deleted: it cannot know
-// that the topic does not come back.
-const loudWithin = 90 * time.Second
+// loudWithin is how long a worker may take to find out that its topic was deleted: there is one
+// to a transaction, and who has none looks for the topic now and then.
+const loudWithin = 60 * time.Second
 
 func deleted(ctx context.Context, r *scenario.Run, topic string) error {
 	for _, name := range workers {

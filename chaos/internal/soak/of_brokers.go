@@ -4,6 +4,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/leat-stream/leat/chaos/internal/cluster"
@@ -70,11 +71,7 @@ var brokerKinds = []kind{
 			if err := s.Cluster.Stop(node); err != nil {
 				return err
 			}
-			err := s.Last(ctx, s.seconds(4, 20))
-			if went := s.Cluster.Cont(node); err == nil {
-				err = went
-			}
-			if err != nil {
+			if err := errors.Join(s.Last(ctx, s.seconds(4, 20)), s.Cluster.Cont(node)); err != nil {
 				return err
 			}
 			return s.Cluster.Ready(ctx)
@@ -84,14 +81,17 @@ var brokerKinds = []kind{
 		name: "broker-cut-off", about: "a network partition: one broker does not reach the others, but clients reach all", of: ofBrokers,
 		do: func(ctx context.Context, s *strike) error {
 			node := s.broker()
-			return s.partition(ctx, []int32{node}, others(node))
+			// It counts as one that stands still: the others have to do without it.
+			return s.partition(ctx, []int32{node}, others(node), s.Cluster.Ready)
 		},
 	},
 	{
 		name: "pair-cut-off", about: "a network partition: two brokers do not reach each other, and the third reaches both", of: ofBrokers,
 		do: func(ctx context.Context, s *strike) error {
 			pair := others(s.broker())
-			return s.partition(ctx, pair[:1], pair[1:])
+			return s.partition(ctx, pair[:1], pair[1:], func(ctx context.Context) error {
+				return s.Await(ctx, "replicas to fall behind", func() bool { return s.Cluster.Whole(ctx) != nil })
+			})
 		},
 	},
 	{
@@ -157,22 +157,16 @@ func (s *strike) roll(ctx context.Context, end func(node int32) error) error {
 
 // partition keeps two sets of brokers from each other until that shows, and for some
 // time.
-func (s *strike) partition(ctx context.Context, a, b []int32) error {
+func (s *strike) partition(ctx context.Context, a, b []int32, shows func(context.Context) error) error {
 	defer s.breaks("brokers %v and %v do not reach each other", a, b)()
 	heal, err := s.Cluster.Partition(a, b)
 	if err != nil {
 		return err
 	}
-	err = s.within(ctx, time.Minute, func(ctx context.Context) error {
-		return s.Await(ctx, "a partition of the network to show", func() bool { return s.Cluster.Whole(ctx) != nil })
-	})
-	if err == nil {
-		err = s.Last(ctx, s.seconds(5, 20))
+	if err = s.within(ctx, time.Minute, shows); err == nil {
+		err = s.Last(ctx, s.seconds(2, 15))
 	}
-	if healed := heal(); err == nil {
-		err = healed
-	}
-	if err != nil {
+	if err := errors.Join(err, heal()); err != nil {
 		return err
 	}
 	return s.Cluster.Ready(ctx)

@@ -4,6 +4,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -73,10 +74,7 @@ func (s *strike) deny(ctx context.Context, resource kmsg.ACLResourceType, name s
 	if err == nil {
 		err = s.Last(ctx, s.seconds(1, 15))
 	}
-	if restored := restore(ctx); err == nil {
-		err = restored
-	}
-	if err != nil {
+	if err := errors.Join(err, restore(ctx)); err != nil {
 		return err
 	}
 	return s.revive(ctx)

@@ -4,6 +4,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -55,11 +56,7 @@ var workerKinds = []kind{
 			if err := s.Freeze(name); err != nil {
 				return err
 			}
-			err := s.Last(ctx, scenario.TransactionTimeout+time.Duration(s.between(2, 8))*time.Second)
-			if thawed := s.Thaw(name); err == nil {
-				err = thawed
-			}
-			if err != nil {
+			if err := errors.Join(s.Last(ctx, scenario.TransactionTimeout+s.seconds(2, 8)), s.Thaw(name)); err != nil {
 				return err
 			}
 			return s.Owning(ctx, name)

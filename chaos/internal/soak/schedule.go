@@ -32,8 +32,11 @@ const (
 	shortCalm = 2 * time.Second
 )
 
+// severalEvery is how often a step has three kinds at once.
+const severalEvery = 6
+
 // Schedule is an endless list of steps, the same for the same seed: every kind once in
-// some order, one step of three kinds at once, and so on.
+// some order, then all in another, and now and then three at once in between.
 type Schedule struct {
 	rand   *rand.Rand
 	deck   []string // of the present round
@@ -53,16 +56,15 @@ func (s *Schedule) Next() Step {
 	if s.rand.IntN(4) == 0 {
 		step.Calm = shortCalm
 	}
-	switch {
-	case len(s.deck) > 0:
-		step.Kinds, s.deck = s.deck[:1:1], s.deck[1:]
-	case s.number > 1 && s.rand.IntN(3) > 0: // more often than not there is another of these
+	if s.number%severalEvery == 0 {
 		step.Kinds = s.several()
-	default:
+		return step
+	}
+	if len(s.deck) == 0 {
 		s.round++
 		s.shuffle()
-		step.Kinds, s.deck = s.deck[:1:1], s.deck[1:]
 	}
+	step.Kinds, s.deck = s.deck[:1:1], s.deck[1:]
 	return step
 }
 
