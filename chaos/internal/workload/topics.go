@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -45,11 +46,13 @@ func (t Topics) Create(ctx context.Context, client *kgo.Client, input, outputs i
 	}
 }
 
-// Delete deletes the topics.
+// Delete deletes the topics. One that is gone already is no error.
 func (t Topics) Delete(ctx context.Context, client *kgo.Client) error {
 	deleted, err := kadm.NewClient(client).DeleteTopics(ctx, t.All()...)
-	if err == nil {
-		err = deleted.Error()
+	for _, d := range deleted {
+		if !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+			err = errors.Join(err, d.Err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("delete topics: %w", err)
