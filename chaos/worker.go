@@ -120,7 +120,7 @@ func runWorker(ctx context.Context, o workerOptions, out io.Writer, log *slog.Lo
 	}
 	w := newReporter(o.instance, rand.Text()[:8], out)
 	sink := newAborting(kafka.NewSink(cfg), o.aborts, o.seed)
-	w.injected = sink.count
+	w.injected, w.slow = sink.count, o.slow.count
 	stop := w.start(o.statusEvery)
 	err := pipeline.Run(ctx, newPipeline(o, w), kafkasource.New(kafkasource.Config{
 		Brokers: o.brokers, ClientID: cfg.ClientID, Group: o.group, Instance: o.instance,

@@ -6,15 +6,16 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// slow has the next record take long when SIGUSR1 comes. The zero value and nil have
-// none take long.
+// slow has the next record take long when SIGUSR1 comes; nil has none.
 type slow struct {
 	told chan os.Signal
 	time time.Duration
+	n    atomic.Int64
 }
 
 func listenForSlow(d time.Duration) *slow {
@@ -24,6 +25,14 @@ func listenForSlow(d time.Duration) *slow {
 }
 
 func (s *slow) close() { signal.Stop(s.told) }
+
+// count is how many records have taken long, to their end.
+func (s *slow) count() int64 {
+	if s == nil {
+		return 0
+	}
+	return s.n.Load()
+}
 
 // pass is called for each record.
 func (s *slow) pass(ctx context.Context) error {
@@ -37,6 +46,7 @@ func (s *slow) pass(ctx context.Context) error {
 	}
 	select {
 	case <-time.After(s.time):
+		s.n.Add(1)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

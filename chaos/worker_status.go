@@ -22,7 +22,7 @@ type reporter struct {
 	instance, incarnation string
 	process               string // both: what the names of units begin with
 	stats                 pipeline.Stats
-	injected              func() int64
+	injected, slow        func() int64
 	units                 atomic.Int64
 	out                   io.Writer
 
@@ -31,8 +31,10 @@ type reporter struct {
 }
 
 func newReporter(instance, incarnation string, out io.Writer) *reporter {
-	return &reporter{instance: instance, incarnation: incarnation, process: instance + "-" + incarnation, out: out, injected: func() int64 { return 0 }}
+	return &reporter{instance: instance, incarnation: incarnation, process: instance + "-" + incarnation, out: out, injected: none, slow: none}
 }
+
+func none() int64 { return 0 }
 
 // abort notes units that were aborted.
 func (w *reporter) abort(units ...string) {
@@ -85,7 +87,7 @@ func (w *reporter) status() workload.Status {
 		At: time.Now(), Instance: w.instance, Incarnation: w.incarnation,
 		Records: c.Records, Outputs: c.Outputs, Dead: c.DeadLetters, Committed: c.Committed,
 		Commits: c.Commits, Aborts: c.Aborts, Sessions: c.Sessions, Recoveries: c.Recoveries,
-		LastCommit: c.LastCommit, Waiting: c.Waiting, Injected: w.injected(),
+		LastCommit: c.LastCommit, Waiting: c.Waiting, Injected: w.injected(), Slow: w.slow(),
 		RSS: resident(),
 	}
 	for _, p := range c.Partitions {

@@ -100,6 +100,7 @@ func (w *Worker) Total() (t workload.Status) {
 		t.Sessions += s.Sessions
 		t.Recoveries += s.Recoveries
 		t.Injected += s.Injected
+		t.Slow += s.Slow
 	}
 	return t
 }

@@ -116,6 +116,9 @@ func (r *Run) Commits(name string) int64 { return r.recorder.Worker(name).Total(
 // Aborts is the number of those that it has aborted.
 func (r *Run) Aborts(name string) int64 { return r.recorder.Worker(name).Total().Aborts }
 
+// Slow is the number of its records that were made to take long, and have.
+func (r *Run) Slow(name string) int64 { return r.recorder.Worker(name).Total().Slow }
+
 // Committing waits until a worker has committed n times more.
 func (r *Run) Committing(ctx context.Context, name string, n int64) error {
 	before := r.Commits(name)

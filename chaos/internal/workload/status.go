@@ -24,6 +24,8 @@ type Status struct {
 	Partitions []int32   `json:"partitions"`
 	// Injected counts the transactions that were made to fail.
 	Injected int64 `json:"injected"`
+	// Slow counts the records that were made to take long, and have.
+	Slow int64 `json:"slow"`
 	// Aborted are the units that were aborted since the last line, and that nobody
 	// may ever see.
 	Aborted []string `json:"aborted,omitempty"`
