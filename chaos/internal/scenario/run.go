@@ -243,7 +243,23 @@ func (r *Run) judge(ctx context.Context, writing error, result *Result) error {
 	result.Faults = evidence.Faults
 	result.Recoveries = check.Recoveries(h.Samples, evidence.Faults)
 	result.Report = check.Judge(evidence)
+	if result.Report.Err() != nil {
+		errs = append(errs, r.keep(ctx))
+	}
 	return errors.Join(append(errs, result.Report.Err())...)
+}
+
+// keep puts what the brokers know beside the histories of a run that went wrong.
+func (r *Run) keep(ctx context.Context) error {
+	errs := []error{history.WriteRaw(ctx, r.Cluster.Direct(), r.topics, filepath.Join(r.dir, "raw.txt"))}
+	for node := int32(1); node <= cluster.NumBrokers; node++ {
+		log, err := os.ReadFile(r.Cluster.Log(node))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(r.dir, fmt.Sprintf("broker%d.log", node)), log, 0o644)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // openGrace is how long a coordinator may take beyond a transaction's time-out.
