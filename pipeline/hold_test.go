@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
@@ -241,4 +242,100 @@ func TestEveryStepWithHeldRecords(t *testing.T) {
 			feed(c, 1, numbered("w", 12)...)
 		},
 	})
+}
+
+// The pipeline ends with a record that it may not go on without: what comes after it is
+// finished by then, and its position must not be committed. Nor may a middleware take
+// the error for that of its own record, and try that again.
+func TestHeldRecordEndsThePipeline(t *testing.T) {
+	for name, opts := range map[string][]pipeline.Option{
+		"plain":           nil,
+		"with middleware": {pipeline.Use(again)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p, c := engine(1, func(s stream) stream {
+					after := (&late{window: 3}).stage(s)
+					return stages.Check(after, "after", func(v string) error {
+						if v == "v3" {
+							return errOops
+						}
+						return nil
+					}, pipeline.OnError(pipeline.Fail))
+				}, opts...)
+				feed(c, 0, numbered("v", 12)...)
+				if err := c.Run(t.Context(), p); !errors.Is(err, errOops) || errors.Is(err, pipeline.ErrHeld) || strings.Count(err.Error(), "oops") != 1 {
+					t.Errorf("got %v", err)
+				}
+				if at := position(c, 0); at > 3 {
+					t.Errorf("position %d is committed, and v3 has gone nowhere", at)
+				}
+			})
+		})
+	}
+}
+
+// again runs a chain that has failed once more.
+func again(next pipeline.Handler) pipeline.Handler {
+	return func(ctx context.Context, r *pipeline.Raw) error {
+		if err := next(ctx, r); err != nil {
+			return next(ctx, r)
+		}
+		return nil
+	}
+}
+
+// A stop ends the wait of a held record to be tried again, and leaves it for the next run.
+func TestStopWhileAHeldRecordWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p, c := engine(1, func(s stream) stream {
+			after := (&late{window: 3}).stage(s)
+			return stages.Check(after, "after", func(v string) error {
+				if v == "v3" {
+					return pipeline.Retriable(errOops)
+				}
+				return nil
+			})
+		})
+		feed(c, 0, numbered("v", 12)...)
+		w := c.Start(t.Context(), p)
+		settle(time.Minute)
+		began := time.Now()
+		if err := w.Stop(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+		if at := position(c, 0); at > 3 {
+			t.Errorf("position %d is committed, and v3 has gone nowhere", at)
+		}
+	})
+}
+
+// After such a record a task commits nothing, until it is told to begin again.
+func TestTaskAfterAHeldRecordHasFailed(t *testing.T) {
+	l := &late{window: 1}
+	bad := true
+	p := build(func(s stream) stream {
+		return stages.Check(l.stage(s), "after", func(v string) error {
+			if v == "a" && bad {
+				return errOops
+			}
+			return nil
+		})
+	})
+	task := compileTask(t, p, pipeline.TaskConfig{})
+	process(t, task, "a")
+	if err := task.Process(t.Context(), rawRecord("b")); !errors.Is(err, errOops) {
+		t.Errorf("got %v", err)
+	}
+	if err := task.BeforeCommit(t.Context()); !errors.Is(err, errOops) {
+		t.Errorf("got %v", err)
+	}
+	bad = false
+	task.Aborted()
+	process(t, task, "a", "b")
+	beforeCommit(t, task)
+	expectOutputs(t, task, "out=a", "out=b")
 }
