@@ -178,8 +178,10 @@ func (c *Claim) process() error {
 			c.next = r.Origin.Offset + 1
 			c.fresh++
 			if tick := c.w.tick.Load(); tick != c.tick || c.slow {
-				slow = slow || tick > c.tick+1
-				c.slow = c.slow || slow
+				if !c.task.holds { // else each would be waited for, one after the other
+					slow = slow || tick > c.tick+1
+					c.slow = c.slow || slow
+				}
 				if err := c.handOver(true); err != nil {
 					return err
 				}
