@@ -197,7 +197,7 @@ type stageHooks struct {
 // stage's Timeout. With none of these set, and unless the error asks for it, a
 // call costs one store more than fn. Errors come back as the stage's.
 func Guard[In, Out any](sc *StageContext, fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
-	g := &guard{sc: sc, retries: sc.node.policy().retries, backoff: sc.node.policy().backoff, timeout: sc.node.cfg.timeout}
+	g := &guard{sc: sc, policy: sc.node.policy(), timeout: sc.node.cfg.timeout}
 	if g.timeout == 0 {
 		return func(ctx context.Context, in In) (Out, error) {
 			sc.Enter()
@@ -241,10 +241,30 @@ func guardRetry[In, Out any](ctx context.Context, g *guard, fn func(context.Cont
 // retriable, which have no limit and use up none of them.
 type attempts struct{ tries, waits int }
 
+// next returns the wait before the next try, or false if there is none.
+func (n *attempts) next(p Policy, err error) (time.Duration, bool) {
+	switch {
+	case IsRetriable(err):
+		n.waits++
+		return unlimitedBackoff.Wait(n.waits - 1), true
+	case IsFatal(err) || n.tries >= p.retries:
+		return 0, false
+	}
+	n.tries++
+	return p.backoff.Wait(n.tries - 1), true
+}
+
+// passing is the error to show for a wait: that of a try that Retry allows is none yet.
+func passing(err error) error {
+	if IsRetriable(err) {
+		return err
+	}
+	return nil
+}
+
 type guard struct {
 	sc      *StageContext
-	retries int
-	backoff Backoff
+	policy  Policy
 	timeout time.Duration
 }
 
@@ -254,30 +274,21 @@ var unlimitedBackoff = Backoff{Initial: 100 * time.Millisecond, Max: 5 * time.Se
 // again waits before the next try and returns nil, or returns the stage's final
 // error.
 func (g *guard) again(ctx context.Context, n *attempts, err error) error {
-	var wait time.Duration
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return g.sc.Fail(err)
-	case IsRetriable(err):
-		wait = unlimitedBackoff.Wait(n.waits)
-		n.waits++
-		g.sc.task.waiting(ctx, g.sc, err)
-	case IsFatal(err) || n.tries >= g.retries:
-		return g.sc.Fail(err)
-	default:
-		wait = g.backoff.Wait(n.tries)
-		n.tries++
-		g.sc.task.waiting(ctx, g.sc, nil)
 	}
+	wait, ok := n.next(g.policy, err)
+	if !ok {
+		return g.sc.Fail(err)
+	}
+	g.sc.task.waiting(ctx, g.sc, passing(err))
 	defer g.sc.task.waited()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	switch g.sc.Wait(ctx, wait) {
+	case nil:
 		return nil
-	case <-g.sc.task.stop:
+	case errInterrupted:
 		return errInterrupted
-	case <-ctx.Done():
+	default:
 		return g.sc.Fail(err)
 	}
 }

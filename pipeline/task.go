@@ -38,6 +38,7 @@ type Task struct {
 	dead      *deadLetterMeter
 	onWait    func(ctx context.Context, stage string, err error)
 	onWaited  func()
+	aside     aside
 	stop      <-chan struct{}
 	counts    taskCounts
 	meter     *taskMeter     // nil unless somebody looks
@@ -63,8 +64,12 @@ type TaskConfig struct {
 	dead     *deadLetterMeter
 	onWait   func(ctx context.Context, stage string, err error)
 	onWaited func()
-	meter    *meter
-	observe  bool // dead letters are to be kept for observers
+	// The same for waits on goroutines of stages: the first of several at once, and
+	// those that come while it lasts.
+	onWaitAside  func(ctx context.Context, stage string, err error)
+	onRetryAside func(stage string)
+	meter        *meter
+	observe      bool // dead letters are to be kept for observers
 }
 
 // Compile makes the task for one partition of one of the pipeline's input
@@ -81,6 +86,7 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 		p: p, partition: partition, dead: cfg.dead, onWait: cfg.onWait, onWaited: cfg.onWaited, stop: cfg.Stop,
 		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1, observe: cfg.observe,
 	}
+	t.aside.onWait, t.aside.onRetry = cfg.onWaitAside, cfg.onRetryAside
 	if cfg.meter != nil {
 		t.meter = cfg.meter.task(input)
 	}

@@ -153,18 +153,23 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 	c.committed.Store(start)
 	c.delivered.Store(start)
 	c.settledAt = start
+	waiting := func(ctx context.Context, stage string, err error) {
+		w.cfg.stats.waiting.Add(1)
+		c.waits.Store(&wait{stage, err})
+		w.meter.troubled(stage, func(t *trouble) { t.retries++ })
+		if err != nil {
+			w.log.WarnContext(ctx, "waiting to try again", "stage", stage, "partition", part, "error", err)
+		}
+	}
 	task, err := w.p.Compile(part, TaskConfig{
 		MaxRecordSize: w.maxRecord, Intercept: w.intercept, Stop: c.stop, dead: w.dead,
 		meter: w.meter, observe: len(w.observers.letters) > 0,
 		onWait: func(ctx context.Context, stage string, err error) {
-			w.cfg.stats.waiting.Add(1)
-			c.waits.Store(&wait{stage, err})
-			w.meter.troubled(stage, func(t *trouble) { t.retries++ })
+			waiting(ctx, stage, err)
 			c.finishedWhileWaiting()
-			if err != nil {
-				w.log.WarnContext(ctx, "waiting to try again", "stage", stage, "partition", part, "error", err)
-			}
 		},
+		onRetryAside: func(stage string) { w.meter.troubled(stage, func(t *trouble) { t.retries++ }) },
+		onWaitAside:  waiting,
 		onWaited: func() {
 			w.cfg.stats.waiting.Add(-1)
 			c.waits.Store(nil)
