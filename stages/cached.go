@@ -20,6 +20,12 @@ type CachedConfig struct {
 	// NegativeTTL is how long it is remembered that a key was not found. 0, the
 	// default, does not remember it.
 	NegativeTTL time.Duration
+	// RefreshAhead is how long before the end of its TTL a value is looked up again by
+	// the first who asks for it, who waits for that look-up; the others are given the old
+	// value meanwhile. So is the first if the look-up fails, and it is tried again when
+	// half of the rest has passed. At most half of TTL; it is not for NegativeTTL. 0, the
+	// default, lets values expire, and all wait who ask then.
+	RefreshAhead time.Duration
 	// MaxBytes bounds what the entries cost together, in bytes; an entry that
 	// costs more on its own is not kept. Default 64 MiB.
 	MaxBytes int64
@@ -68,6 +74,7 @@ type cacheEntry[V any] struct {
 	value   V
 	found   bool
 	expires time.Time // zero means never
+	refresh time.Time // when it is to be looked up again, before that; zero means never
 	cost    int64
 }
 
@@ -101,6 +108,7 @@ func CachedWithCost[K comparable, V any](table Table[K, V], cost func(key K, val
 	if cfg.MaxEntries <= 0 {
 		cfg.MaxEntries = defaultMaxEntries
 	}
+	cfg.RefreshAhead = max(0, min(cfg.RefreshAhead, cfg.TTL/2))
 	c := &Cache[K, V]{table: table, cfg: cfg, cost: cost, flights: map[K]*flight[V]{}}
 	lru, err := simplelru.NewLRU(cfg.MaxEntries, c.removed)
 	if err != nil {
@@ -130,6 +138,10 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, found bool, err 
 	for first := true; ; first = false {
 		c.mu.Lock()
 		if e, ok := c.fresh(key); ok {
+			if f := c.due(key, e); f != nil {
+				c.mu.Unlock()
+				return c.lookUpAhead(ctx, key, f, e)
+			}
 			if first {
 				c.stats.Hits++
 			}
@@ -141,8 +153,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (value V, found bool, err 
 		}
 		f := c.flights[key]
 		if f == nil {
-			f = &flight[V]{done: make(chan struct{}), abandoned: true}
-			c.flights[key] = f
+			f = c.begin(key)
 			c.mu.Unlock()
 			return c.lookUp(ctx, key, f)
 		}
@@ -168,6 +179,37 @@ func (c *Cache[K, V]) fresh(key K) (e cacheEntry[V], ok bool) {
 	return e, ok
 }
 
+// due begins the look-up of an entry that is to be refreshed, if nobody else does.
+func (c *Cache[K, V]) due(key K, e cacheEntry[V]) *flight[V] {
+	if e.refresh.IsZero() || c.flights[key] != nil || time.Now().Before(e.refresh) {
+		return nil
+	}
+	c.stats.Misses++
+	return c.begin(key)
+}
+
+// lookUpAhead falls back on the entry that is there.
+func (c *Cache[K, V]) lookUpAhead(ctx context.Context, key K, f *flight[V], old cacheEntry[V]) (V, bool, error) {
+	value, found, err := c.lookUp(ctx, key, f)
+	rest := time.Until(old.expires)
+	if err == nil || rest <= 0 {
+		return value, found, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries.Peek(key); ok && e.refresh.Equal(old.refresh) { // it is still the same
+		e.refresh = time.Now().Add(rest / 2)
+		c.entries.Add(key, e)
+	}
+	return old.value, old.found, nil
+}
+
+func (c *Cache[K, V]) begin(key K) *flight[V] {
+	f := &flight[V]{done: make(chan struct{}), abandoned: true}
+	c.flights[key] = f
+	return f
+}
+
 // lookUp runs on the goroutine of the first that asked, so that a panic is its own.
 func (c *Cache[K, V]) lookUp(ctx context.Context, key K, f *flight[V]) (V, bool, error) {
 	defer func() {
@@ -190,6 +232,7 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, key K, f *flight[V]) (V, bool,
 }
 
 func (c *Cache[K, V]) keep(key K, f *flight[V]) {
+	c.entries.Remove(key) // the one before, if it was refreshed
 	ttl := c.cfg.TTL
 	if !f.found {
 		ttl = c.cfg.NegativeTTL
@@ -200,6 +243,9 @@ func (c *Cache[K, V]) keep(key K, f *flight[V]) {
 	e := cacheEntry[V]{value: f.value, found: f.found, cost: entryOverhead + f.cost}
 	if ttl > 0 {
 		e.expires = time.Now().Add(ttl)
+		if f.found && c.cfg.RefreshAhead > 0 {
+			e.refresh = e.expires.Add(-c.cfg.RefreshAhead)
+		}
 	}
 	if e.cost > c.cfg.MaxBytes {
 		return

@@ -4,6 +4,7 @@
 //	[Map], [FlatMap]                 another value, or several, for each
 //	[Filter], [Check], [Peek]        drop, reject, look at
 //	[KeyBy], [Enrich]                set the key, look something up
+//	[EnrichAsync], [Parallel]        many look-ups, or cores, at once
 //	[Split], [Branch]                branch
 //	[Route], [Merge]                 choose the topic, bring together
 //	[Batch], [BatchByKey]            many at once
@@ -18,7 +19,8 @@
 // The name is the stage's name in errors, metrics, spans, the drawing and the
 // headers of dead letters; it is unique within the pipeline.
 //
-// A function runs on the goroutine of an input partition. Each partition has a
+// A function runs on the goroutine of an input partition, but for those of
+// EnrichAsync and Parallel, which are called on goroutines of the stage. Each partition has a
 // chain of its own, so a function is called concurrently as soon as there are two
 // partitions: state that it shares with other calls needs a lock. It must not
 // change the record or what the value refers to, since other branches see the

@@ -17,6 +17,14 @@ type Table[K comparable, V any] interface {
 	Get(ctx context.Context, key K) (value V, found bool, err error)
 }
 
+// BatchTable is a [Table] that can look up many keys at once, for [EnrichAsync]. Those
+// that it has no value for are not in the map. The keys are each there once. What holds
+// for Get holds for GetMany.
+type BatchTable[K comparable, V any] interface {
+	Table[K, V]
+	GetMany(ctx context.Context, keys []K) (map[K]V, error)
+}
+
 // MapTable is a [Table] in memory that never changes.
 type MapTable[K comparable, V any] struct{ entries map[K]V }
 
