@@ -5,6 +5,7 @@ package soak
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +24,8 @@ func Report(cfg Config, results []scenario.Result) string {
 	}
 	line("# Soak, seed %d: %s", cfg.Seed, verdict)
 	line("")
-	line("%s, %d CPUs, %s. Again, with the same schedule: `scripts/chaos soak -seed %d -minutes %g`.",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), cfg.Seed, cfg.Time.Minutes())
+	line("%s, %d CPUs, %s%s. Again, with the same schedule: `scripts/chaos soak -seed %d -minutes %g`.",
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), commit(), cfg.Seed, cfg.Time.Minutes())
 	line("")
 	line("| part | minutes | faults | inputs | outputs and dead letters | verdict |")
 	line("|---|---|---|---|---|---|")
@@ -69,6 +70,24 @@ func recoveries(line func(string, ...any), all []check.Recovery) {
 		line("| %s | %s | %d | %d | %s | %s | %s | %s |", name, about, p.Recovered+p.Overtaken+p.Unseen, p.Overtaken,
 			inSeconds(p.Median), inSeconds(p.P90), inSeconds(p.P99), inSeconds(p.Max))
 	}
+}
+
+// commit says of which commit the program is, if it knows.
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	revision, changed := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = ", commit " + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = " with changes"
+		}
+	}
+	return revision + changed
 }
 
 func inSeconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
