@@ -5,7 +5,6 @@ package soak
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/leat-stream/leat/chaos/internal/scenario"
@@ -21,7 +20,7 @@ var workerKinds = []kind{
 			if err := s.Kill(name); err != nil {
 				return err
 			}
-			return s.Start(ctx, name)
+			return s.start(ctx, name)
 		},
 	},
 	{
@@ -34,17 +33,7 @@ var workerKinds = []kind{
 					return err
 				}
 			}
-			for _, name := range workers {
-				if err := s.Launch(name, name); err != nil {
-					return err
-				}
-			}
-			for _, name := range workers {
-				if err := s.Owning(ctx, name); err != nil {
-					return err
-				}
-			}
-			return nil
+			return s.start(ctx, workers...)
 		},
 	},
 	{
@@ -112,8 +101,8 @@ func (s *strike) revive(ctx context.Context) error {
 			continue
 		}
 		s.MayFail(name) // it did so in time
-		if err := s.Start(ctx, name); err != nil {
-			return fmt.Errorf("start worker %s again: %w", name, err)
+		if err := s.start(ctx, name); err != nil {
+			return err
 		}
 	}
 	return nil

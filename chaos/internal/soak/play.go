@@ -152,8 +152,41 @@ func (p *play) restart(ctx context.Context, name string) error {
 	if p.troubled(told) {
 		p.MayFail(name) // it may not have been able to commit
 	}
-	if err := p.Start(ctx, name); err != nil {
-		return fmt.Errorf("start worker %s again: %w", name, err)
+	return p.start(ctx, name)
+}
+
+// start starts workers anew and waits until they own partitions. One that finds no broker
+// says so and ends: it is started again, as whoever runs workers would do.
+func (p *play) start(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if err := p.launch(name); err != nil {
+			return err
+		}
 	}
+	for _, name := range names {
+		for began := time.Now(); ; {
+			if err := p.Owning(ctx, name); err != nil {
+				return fmt.Errorf("start worker %s again: %w", name, err)
+			}
+			if p.MustNotFail(name) {
+				break
+			}
+			p.MayFail(name) // it did so in time
+			if !p.troubled(began) {
+				return fmt.Errorf("%w: %s has ended at its start: %s", scenario.ErrWorker, name, p.Said(name))
+			}
+			if err := p.launch(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *play) launch(name string) error {
+	if err := p.Launch(name, name); err != nil {
+		return err
+	}
+	p.MayFail(name)
 	return nil
 }
