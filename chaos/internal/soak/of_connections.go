@@ -36,7 +36,7 @@ var connectionKinds = []kind{
 		},
 	},
 	{
-		name: "one-black-hole", about: "the same of one broker", of: ofConnections,
+		name: "one-black-hole", about: "one broker is out of reach, and connections stay open", of: ofConnections,
 		do: func(ctx context.Context, s *strike) error {
 			node := s.broker()
 			defer s.breaks("a black hole before broker %d", node)()
@@ -80,7 +80,7 @@ var connectionKinds = []kind{
 		},
 	},
 	{
-		name: "requests-lost", about: "the same, before the broker got the request", of: ofConnections,
+		name: "requests-lost", about: "connections are cut before the broker gets an EndTxn, TxnOffsetCommit or Produce", of: ofConnections,
 		do: func(ctx context.Context, s *strike) error {
 			requests := []kmsg.Key{kmsg.EndTxn, kmsg.TxnOffsetCommit, kmsg.Produce}
 			key, n := requests[s.rand.IntN(len(requests))], s.between(3, 12)

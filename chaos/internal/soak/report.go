@@ -67,8 +67,11 @@ func recoveries(line func(string, ...any), all []check.Recovery) {
 		if p.Kind != "" {
 			name, about = p.Kind, kindOf(p.Kind).about
 		}
-		line("| %s | %s | %d | %d | %s | %s | %s | %s |", name, about, p.Recovered+p.Overtaken+p.Unseen, p.Overtaken,
-			inSeconds(p.Median), inSeconds(p.P90), inSeconds(p.P99), inSeconds(p.Max))
+		took := "– | – | – | –" // none that is known
+		if p.Recovered > 0 {
+			took = fmt.Sprintf("%.1f | %.1f | %.1f | %.1f", p.Median.Seconds(), p.P90.Seconds(), p.P99.Seconds(), p.Max.Seconds())
+		}
+		line("| %s | %s | %d | %d | %s |", name, about, p.Recovered+p.Overtaken+p.Unseen, p.Overtaken, took)
 	}
 }
 
@@ -89,7 +92,5 @@ func commit() string {
 	}
 	return revision + changed
 }
-
-func inSeconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
