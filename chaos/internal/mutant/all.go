@@ -143,8 +143,8 @@ var All = []Mutant{
 		Name: "no-commit-on-revoke", Without: "what is finished is committed before a partition is given up",
 		Edits: []Edit{{
 			File: "pipeline/worker.go",
-			Old:  "	if c.dirty {\n		w.commitLocked()\n	}\n	c.gone",
-			New:  "	c.gone",
+			Old:  "	w.settle(c)\n	w.mu.Lock()\n	if c.dirty {\n		w.commitLocked()\n	}\n	c.gone",
+			New:  "	w.mu.Lock()\n	c.gone",
 		}},
 		Scenarios: []string{"scale-cooperative", "scale-eager"},
 	},
@@ -174,8 +174,8 @@ var All = []Mutant{
 			},
 			{
 				File: "pipeline/worker.go",
-				Old:  "	if c.dirty {\n		w.commitLocked()\n	}\n	c.gone",
-				New:  "	c.gone",
+				Old:  "	w.settle(c)\n	w.mu.Lock()\n	if c.dirty {\n		w.commitLocked()\n	}\n	c.gone",
+				New:  "	w.mu.Lock()\n	c.gone",
 			},
 			{
 				File: "pipeline/abort.go",
