@@ -237,7 +237,7 @@ func (w *Worker) full() bool {
 func (w *Worker) drop(c *Claim) {
 	w.settle(c)
 	w.mu.Lock()
-	if c.dirty {
+	if c.dirty { // a chain that is left behind has handed over since
 		w.commitLocked()
 	}
 	c.gone, c.dirty = true, false

@@ -143,7 +143,7 @@ var All = []Mutant{
 		Name: "no-commit-on-revoke", Without: "what is finished is committed before a partition is given up",
 		Edits: []Edit{{
 			File: "pipeline/worker.go",
-			Old:  "	w.settle(c)\n	w.mu.Lock()\n	if c.dirty {\n		w.commitLocked()\n	}\n	c.gone",
+			Old:  "	w.settle(c)\n	w.mu.Lock()\n	if c.dirty { // a chain that is left behind has handed over since\n		w.commitLocked()\n	}\n	c.gone",
 			New:  "	w.mu.Lock()\n	c.gone",
 		}},
 		Scenarios: []string{"scale-cooperative", "scale-eager"},
@@ -174,7 +174,7 @@ var All = []Mutant{
 			},
 			{
 				File: "pipeline/worker.go",
-				Old:  "	w.settle(c)\n	w.mu.Lock()\n	if c.dirty {\n		w.commitLocked()\n	}\n	c.gone",
+				Old:  "	w.settle(c)\n	w.mu.Lock()\n	if c.dirty { // a chain that is left behind has handed over since\n		w.commitLocked()\n	}\n	c.gone",
 				New:  "	w.mu.Lock()\n	c.gone",
 			},
 			{
