@@ -37,6 +37,7 @@ type conn struct {
 type pending struct {
 	r           *request
 	correlation int32
+	version     int16
 	written     chan struct{} // closed: the writer is done with its batches
 	late        *time.Timer
 }
@@ -84,7 +85,7 @@ func (c *conn) serve(addr string) {
 			_ = nc.Close()
 		}()
 		var reading sync.WaitGroup
-		reading.Go(func() { c.read(nc, enc.version) })
+		reading.Go(func() { c.read(nc) })
 		defer reading.Wait()
 	}
 	defer close(c.unanswered)
@@ -127,13 +128,13 @@ func (c *conn) connect(addr string) (*wire.Taken, *encoder, error) {
 		w.Close()
 		return nil, nil, err
 	}
-	version, err := produceVersion(most)
+	version, err := produceVersion(most, false)
 	if err != nil {
 		_ = nc.Close()
 		return nil, nil, err
 	}
 	return nc, &encoder{
-		version: version, clientID: k.cfg.Connection.ClientID, transactional: k.cfg.TransactionalID, acks: k.cfg.Acks,
+		most: most, version: version, clientID: k.cfg.Connection.ClientID, transactional: k.cfg.TransactionalID, acks: k.cfg.Acks,
 		timeout: k.cfg.RequestTimeout * 4 / 5, codec: k.compressor.Codec(),
 	}, nil
 }
@@ -164,10 +165,16 @@ func (c *conn) write(nc net.Conn, enc *encoder, r *request, correlation int32) e
 			return err
 		}
 	}
+	version, err := produceVersion(enc.most, r.joins)
+	if err != nil {
+		c.k.report(r, err)
+		return err
+	}
+	enc.version = version
 	c.pause()
 	r.sent = time.Now() // what it waited for the connection is not the broker's time
 	buffers := enc.encode(correlation, batches, c.k.body)
-	p := &pending{r: r, correlation: correlation, written: make(chan struct{})}
+	p := &pending{r: r, correlation: correlation, version: version, written: make(chan struct{})}
 	// A write that cannot get rid of its bytes is late, too.
 	p.late = time.AfterFunc(c.k.cfg.RequestTimeout, func() { c.cut(sarama.ErrRequestTimedOut) })
 	defer close(p.written)
@@ -179,7 +186,7 @@ func (c *conn) write(nc net.Conn, enc *encoder, r *request, correlation int32) e
 	}
 	c.waiting.Add(1)
 	c.unanswered <- p // room for MaxInFlight
-	_, err := buffers.WriteTo(nc)
+	_, err = buffers.WriteTo(nc)
 	if err != nil {
 		c.cut(err)
 	}
@@ -202,12 +209,12 @@ func (c *conn) pause() {
 
 // read is the reading goroutine: it reports the outcome of every request in
 // unanswered, once.
-func (c *conn) read(nc net.Conn, version int16) {
+func (c *conn) read(nc net.Conn) {
 	var buf []byte
 	for p := range c.unanswered {
 		var err error
 		if c.usable.Err() == nil {
-			buf, err = c.answer(nc, version, p, buf)
+			buf, err = c.answer(nc, p, buf)
 		}
 		<-p.written
 		p.late.Stop()
@@ -227,7 +234,7 @@ func (c *conn) read(nc net.Conn, version int16) {
 const maxResponse = 64 << 20
 
 // answer reads one response into the request.
-func (c *conn) answer(nc net.Conn, version int16, p *pending, buf []byte) ([]byte, error) {
+func (c *conn) answer(nc net.Conn, p *pending, buf []byte) ([]byte, error) {
 	var size [4]byte
 	if _, err := io.ReadFull(nc, size[:]); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -246,7 +253,7 @@ func (c *conn) answer(nc net.Conn, version int16, p *pending, buf []byte) ([]byt
 	if _, err := io.ReadFull(nc, buf); err != nil {
 		return buf, err
 	}
-	results, throttle, err := decodeProduced(buf, version, p.correlation, p.r.batches)
+	results, throttle, err := decodeProduced(buf, p.version, p.correlation, p.r.batches)
 	if err != nil {
 		return buf, err
 	}

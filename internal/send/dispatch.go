@@ -33,7 +33,7 @@ func (m *machine) dispatch(now time.Time) (next time.Time) {
 			i := slices.IndexFunc(requests, func(r *request) bool { return r.node == n })
 			if i < 0 {
 				i = len(requests)
-				requests = append(requests, &request{node: n, sent: now})
+				requests = append(requests, &request{node: n, joins: m.id.v2, sent: now})
 			}
 			m.board(pt, b, requests[i])
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -190,59 +191,70 @@ func sendOffsetOf(ctx context.Context, p *Producer, group, topic string, next in
 // Whatever request loses its connection, and whenever: the transactions are exact.
 func TestEveryRequestMayFail(t *testing.T) {
 	keys := map[string]int16{
-		"ApiVersions": 18, "Metadata": 3, "FindCoordinator": 10, "InitProducerId": 22, "AddPartitionsToTxn": 24, "AddOffsetsToTxn": 25,
-		"TxnOffsetCommit": 28, "EndTxn": 26, "Produce": 0,
+		"ApiVersions": 18, "Metadata": 3, "FindCoordinator": 10, "InitProducerId": 22, "TxnOffsetCommit": 28, "EndTxn": 26, "Produce": 0,
 	}
-	for name, key := range keys {
-		for _, at := range []where{beforeRequest, midRequest, afterRequest} {
-			for skip := range 2 {
-				t.Run(fmt.Sprintf("%s %v, number %d", name, at, skip+1), func(t *testing.T) {
-					t.Parallel()
-					c := start(t, 1, embedded.Topic{Name: "out", Partitions: 2}, embedded.Topic{Name: "in"})
-					faults := &plan{armed: true, key: key, where: at, skip: skip}
-					cfg := testConfig(c.Brokers())
-					cfg.TransactionalID = "tx"
-					p := connect(t, cfg, faults)
-					var want []string
-					for round, commit := range []bool{true, false, true} {
-						if err := p.Begin(t.Context()); err != nil {
-							t.Fatal(err)
-						}
-						o := &outcomes{}
-						vs := numbered(fmt.Sprint(round), 40)
-						send(t, p, "out", o, vs...)
-						if err := sendOffset(t.Context(), p, int64(round+1)); err != nil {
-							t.Fatal(err)
-						}
-						if !commit {
-							if err := p.Abort(t.Context()); err != nil {
-								t.Fatal(err)
-							}
-							continue
-						}
-						if err := p.Commit(t.Context()); err != nil {
-							t.Fatal(err)
-						}
-						if errs := o.failed(t, len(vs)); len(errs) > 0 {
-							t.Error(errs[0])
-						}
-						want = append(want, vs...)
-					}
-					if err := p.Close(t.Context(), time.Second); err != nil {
-						t.Error(err)
-					}
-					if got := values(t, c, "out", 2); !slices.Equal(got, want) {
-						t.Errorf("%d values are visible, %d were committed", len(got), len(want))
-					}
-					if got := offset(t, c, "g", "in"); got != 3 {
-						t.Errorf("offset %d", got)
-					}
-					if faults.hits != 1 && skip == 0 {
-						t.Errorf("the fault did not happen")
-					}
-				})
+	old := maps.Clone(keys)
+	old["AddPartitionsToTxn"], old["AddOffsetsToTxn"] = 24, 25
+	for version, keys := range map[int]map[string]int16{1: old, 2: keys} {
+		for name, key := range keys {
+			for _, at := range []where{beforeRequest, midRequest, afterRequest} {
+				for skip := range 2 {
+					t.Run(fmt.Sprintf("version %d, %s %v, number %d", version, name, at, skip+1), func(t *testing.T) {
+						t.Parallel()
+						requestFails(t, version, &plan{armed: true, key: key, where: at, skip: skip})
+					})
+				}
 			}
 		}
+	}
+}
+
+// requestFails runs transactions while a request loses its connection.
+func requestFails(t *testing.T, version int, faults *plan) {
+	first := faults.skip == 0
+	c := start(t, 1, embedded.Topic{Name: "out", Partitions: 2}, embedded.Topic{Name: "in"})
+	cfg := testConfig(c.Brokers())
+	cfg.TransactionalID = "tx"
+	if version == 1 {
+		cfg.without = ruleEpochEach
+	}
+	p := connect(t, cfg, faults)
+	var want []string
+	for round, commit := range []bool{true, false, true} {
+		if err := p.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		o := &outcomes{}
+		vs := numbered(fmt.Sprint(round), 40)
+		send(t, p, "out", o, vs...)
+		if err := sendOffset(t.Context(), p, int64(round+1)); err != nil {
+			t.Fatal(err)
+		}
+		if !commit {
+			if err := p.Abort(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err := p.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if errs := o.failed(t, len(vs)); len(errs) > 0 {
+			t.Error(errs[0])
+		}
+		want = append(want, vs...)
+	}
+	if err := p.Close(t.Context(), time.Second); err != nil {
+		t.Error(err)
+	}
+	if got := values(t, c, "out", 2); !slices.Equal(got, want) {
+		t.Errorf("%d values are visible, %d were committed", len(got), len(want))
+	}
+	if got := offset(t, c, "g", "in"); got != 3 {
+		t.Errorf("offset %d", got)
+	}
+	if faults.hits != 1 && first {
+		t.Errorf("the fault did not happen")
 	}
 }
 
@@ -369,18 +381,18 @@ func TestFencing(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := connect(t, cfg, &plan{})
-	if err := first.Commit(t.Context()); !errors.Is(err, ErrFenced) {
-		t.Errorf("commit of the fenced one: %v", err)
-	}
-	if err := first.Begin(t.Context()); !errors.Is(err, ErrFenced) {
-		t.Errorf("begin of the fenced one: %v", err)
-	}
 	if err := second.Begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	send(t, second, "out", &outcomes{}, "kept")
 	if err := second.Commit(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if err := first.Commit(t.Context()); !errors.Is(err, ErrFenced) {
+		t.Errorf("commit of the fenced one: %v", err)
+	}
+	if err := first.Begin(t.Context()); !errors.Is(err, ErrFenced) {
+		t.Errorf("begin of the fenced one: %v", err)
 	}
 	if got := values(t, c, "out", 1); !slices.Equal(got, []string{"kept"}) {
 		t.Errorf("visible: %v", got)

@@ -16,17 +16,24 @@ import (
 
 // Produce requests and responses are the one part of the protocol that is written
 // and read here: sarama would encode every record a second time, into memory of
-// its own, and again with each retry. Two versions suffice: 8 (Kafka 2.4), and 10
-// (3.7), whose answers name a partition's new leader (KIP-951).
+// its own, and again with each retry. Three versions suffice: 8 (Kafka 2.4), 10
+// (3.7), whose answers name a partition's new leader (KIP-951), and 12 (4.0), which reads
+// like 10 and makes a partition part of the transaction (KIP-890).
 const (
-	apiProduce = 0
-	produceOld = 8
-	produceNew = 10
+	apiProduce   = 0
+	produceOld   = 8
+	produceNew   = 10
+	produceJoins = 12
 )
 
-// produceVersion picks the version for a broker.
-func produceVersion(most int16) (int16, error) {
+// produceVersion picks the version for a request to a broker.
+func produceVersion(most int16, joins bool) (int16, error) {
 	switch {
+	case joins && most < produceJoins:
+		return 0, fmt.Errorf("%w: the broker takes Produce requests up to version %d, and the cluster has transaction version 2, which is version %d",
+			sarama.ErrUnsupportedVersion, most, produceJoins)
+	case joins:
+		return produceJoins, nil
 	case most >= produceNew:
 		return produceNew, nil
 	case most >= produceOld:
@@ -39,7 +46,8 @@ func produceVersion(most int16) (int16, error) {
 // encoder makes the bytes of Produce requests. Batches' bodies are not copied: they
 // stand between the cuts of one buffer that holds all else.
 type encoder struct {
-	version       int16
+	most          int16 // version that the broker takes
+	version       int16 // of the next request
 	clientID      string
 	transactional string // id, or empty
 	acks          sarama.RequiredAcks

@@ -24,10 +24,10 @@ func protocolBatches() []*batch {
 	return all
 }
 
-// An independent implementation of the protocol reads what we write, in both
+// An independent implementation of the protocol reads what we write, in all
 // versions, and we read what it writes.
 func TestAnIndependentProtocolAgrees(t *testing.T) {
-	for _, version := range []int16{produceOld, produceNew} {
+	for _, version := range []int16{produceOld, produceNew, produceJoins} {
 		for _, id := range []string{"", "tx"} {
 			e := &encoder{
 				version: version, clientID: "me", transactional: id, acks: sarama.WaitForAll, timeout: 1500 * time.Millisecond, codec: recordbatch.None,
@@ -177,10 +177,17 @@ func FuzzDecodeProduced(f *testing.F) {
 }
 
 func TestProduceVersion(t *testing.T) {
-	for most, want := range map[int16]int16{7: 0, 8: 8, 9: 8, 10: 10, 13: 10} {
-		got, err := produceVersion(most)
-		if got != want || (err != nil) != (want == 0) {
-			t.Errorf("up to %d: %d, %v, want %d", most, got, err, want)
+	for _, x := range []struct {
+		most  int16
+		joins bool
+		want  int16
+	}{
+		{7, false, 0}, {8, false, 8}, {9, false, 8}, {10, false, 10}, {13, false, 10},
+		{11, true, 0}, {12, true, 12}, {13, true, 12},
+	} {
+		got, err := produceVersion(x.most, x.joins)
+		if got != x.want || (err != nil) != (x.want == 0) {
+			t.Errorf("up to %d, joins %v: %d, %v, want %d", x.most, x.joins, got, err, x.want)
 		}
 	}
 }

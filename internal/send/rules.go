@@ -17,6 +17,7 @@ const (
 	ruleHintEpoch                   // a leader is replaced by one of a later epoch only
 	ruleReleased                    // a connection that has failed refuses requests until the machine lets go of it
 	ruleRenew                       // a session is renewed before the broker ends it, with nothing under way
+	ruleEpochEach                   // each transaction has an epoch of its own, where the cluster can (transaction version 2)
 )
 
 // keeps reports whether a rule is in force, as all are outside of tests.

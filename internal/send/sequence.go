@@ -11,6 +11,9 @@ import (
 type identity struct {
 	pid   int64
 	epoch int16
+	// v2: its transactions are of version 2, each of which has an epoch of its own
+	// (KIP-890). No late request of one can become part of another.
+	v2 bool
 	// asking: an InitProducerID is under way or queued.
 	asking bool
 }

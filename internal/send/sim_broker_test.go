@@ -23,6 +23,7 @@ type cluster struct {
 	txns    map[string]*simTxn
 	limit   int  // largest batch
 	unknown bool // an old broker: it refuses sequences of producers it does not know
+	v2      bool // transaction version 2
 	away    time.Time
 }
 
@@ -74,7 +75,7 @@ type wait struct {
 }
 
 func newCluster(s *sim) *cluster {
-	cl := &cluster{s: s, txns: map[string]*simTxn{}, limit: math.MaxInt, pids: 1000, unknown: s.rnd.IntN(4) == 0}
+	cl := &cluster{s: s, txns: map[string]*simTxn{}, limit: math.MaxInt, pids: 1000, unknown: s.rnd.IntN(4) == 0, v2: s.seed/4%2 == 1}
 	for id := int32(1); id <= int32(1+s.rnd.IntN(3)); id++ {
 		cl.brokers = append(cl.brokers, &broker{id: id, addr: fmt.Sprintf("b%d", id), up: true})
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// simTxn is a transactional id at its coordinator, as Kafka keeps it for clients
-// without transaction version 2.
+// simTxn is a transactional id at its coordinator, as Kafka keeps it.
 type simTxn struct {
 	pid, lastPid int64
+	nextPid      int64 // after the end of a transaction with the last epoch of version 2, 0 for none
 	epoch, last  int16 // last is the epoch before the latest raise by the producer itself, -1 for none
 	state        simTxnState
 	parts        []*simPart
@@ -70,14 +70,16 @@ func (cl *cluster) coordinate(id string, c *call) answer {
 				parts = append(parts, p)
 			}
 		}
-		return answer{code: cl.addToTxn(t, c, parts)}
+		return answer{code: cl.addToTxn(t, c.pid, c.epoch, parts)}
 	case callOffsets:
-		return answer{code: cl.addToTxn(t, c, []*simPart{cl.offsets})}
+		return answer{code: cl.addToTxn(t, c.pid, c.epoch, []*simPart{cl.offsets})}
 	case callCommit:
 		return answer{code: cl.commitOffsets(c)}
-	default:
-		return answer{code: cl.endTxn(t, c)}
 	}
+	if c.v2 {
+		return cl.endTxn2(t, c)
+	}
+	return answer{code: cl.endTxn(t, c)}
 }
 
 func (cl *cluster) initialise(id string, t *simTxn, c *call) answer {
@@ -87,7 +89,7 @@ func (cl *cluster) initialise(id string, t *simTxn, c *call) answer {
 			t.epoch = math.MaxInt16 - 1 - int16(cl.s.rnd.IntN(5))
 		}
 		cl.txns[id] = t
-		return answer{pid: t.pid, epoch: t.epoch}
+		return answer{pid: t.pid, epoch: t.epoch, v2: cl.v2}
 	}
 	self := c.pid >= 0
 	if self && c.pid != t.pid && !(c.pid == t.lastPid && exhausted(c.epoch)) {
@@ -120,7 +122,7 @@ func (cl *cluster) initialise(id string, t *simTxn, c *call) answer {
 		return answer{code: sarama.ErrProducerFenced}
 	}
 	t.state, t.parts = txnEmpty, nil
-	return answer{pid: t.pid, epoch: t.epoch}
+	return answer{pid: t.pid, epoch: t.epoch, v2: cl.v2}
 }
 
 func (cl *cluster) nextPid() int64 {
@@ -128,18 +130,20 @@ func (cl *cluster) nextPid() int64 {
 	return cl.pids
 }
 
-func (t *simTxn) owner(c *call) sarama.KError {
+func (t *simTxn) owner(pid int64, epoch int16) sarama.KError {
 	switch {
-	case t == nil || t.pid != c.pid:
+	case t == nil || t.pid != pid && t.nextPid != pid:
 		return sarama.ErrInvalidProducerIDMapping
-	case t.epoch != c.epoch:
+	case t.nextPid == pid:
+		return sarama.ErrConcurrentTransactions
+	case t.epoch != epoch:
 		return sarama.ErrProducerFenced
 	}
 	return sarama.ErrNoError
 }
 
-func (cl *cluster) addToTxn(t *simTxn, c *call, parts []*simPart) sarama.KError {
-	if code := t.owner(c); code != sarama.ErrNoError {
+func (cl *cluster) addToTxn(t *simTxn, pid int64, epoch int16, parts []*simPart) sarama.KError {
+	if code := t.owner(pid, epoch); code != sarama.ErrNoError {
 		return code
 	}
 	if t.state == txnCommitting || t.state == txnAborting {
@@ -165,8 +169,9 @@ func (cl *cluster) addToTxn(t *simTxn, c *call, parts []*simPart) sarama.KError 
 	return sarama.ErrNoError
 }
 
+// endTxn is EndTxn of transaction version 1.
 func (cl *cluster) endTxn(t *simTxn, c *call) sarama.KError {
-	if code := t.owner(c); code != sarama.ErrNoError {
+	if code := t.owner(c.pid, c.epoch); code != sarama.ErrNoError {
 		return code
 	}
 	switch {
@@ -179,6 +184,45 @@ func (cl *cluster) endTxn(t *simTxn, c *call) sarama.KError {
 		return sarama.ErrConcurrentTransactions
 	}
 	return sarama.ErrInvalidTxnState
+}
+
+// endTxn2 is EndTxn of transaction version 2: the end raises the epoch, and says so to
+// whoever asks for it again.
+func (cl *cluster) endTxn2(t *simTxn, c *call) answer {
+	if t == nil {
+		return answer{code: sarama.ErrInvalidProducerIDMapping}
+	}
+	overflow := t.lastPid == c.pid && exhausted(c.epoch) && t.epoch == 0
+	again := t.epoch == c.epoch+1 || overflow
+	valid := c.epoch == t.epoch
+	switch t.state {
+	case txnCommitting, txnAborting:
+		valid = again
+	case txnCommitted, txnAborted:
+		valid = valid || again
+	}
+	switch {
+	case t.pid != c.pid && !overflow:
+		return answer{code: sarama.ErrInvalidProducerIDMapping}
+	case !valid:
+		return answer{code: sarama.ErrProducerFenced}
+	case t.state == txnCommitting && c.commit, t.state == txnAborting && !c.commit:
+		return answer{code: sarama.ErrConcurrentTransactions}
+	case again && (t.state == txnCommitted && c.commit || t.state == txnAborted && !c.commit):
+		return answer{pid: t.pid, epoch: t.epoch}
+	case t.state == txnOngoing, !again && !c.commit && t.state != txnCommitting && t.state != txnAborting:
+	default:
+		return answer{code: sarama.ErrInvalidTxnState}
+	}
+	a := answer{pid: t.pid, epoch: t.epoch + 1}
+	if exhausted(t.epoch) {
+		t.nextPid = cl.nextPid()
+		a = answer{pid: t.nextPid}
+	}
+	t.last = t.epoch
+	t.epoch++
+	cl.finishTxn(t, c.commit)
+	return a
 }
 
 // finishTxn decides, and has the markers written a little later.
@@ -196,6 +240,9 @@ func (cl *cluster) finishTxn(t *simTxn, commit bool) {
 			t.state = txnCommitted
 		}
 		t.parts = nil
+		if t.nextPid != 0 {
+			t.lastPid, t.pid, t.epoch, t.nextPid = t.pid, t.nextPid, 0, 0
+		}
 	}
 	if t.markers == 0 {
 		end()
@@ -217,8 +264,8 @@ func (cl *cluster) finishTxn(t *simTxn, commit bool) {
 	}
 }
 
-// verify is the check of KIP-890 for old clients: a batch must not open a
-// transaction of which the coordinator does not know.
+// verify is the check of KIP-890: a batch must not open a transaction of which the
+// coordinator does not know. In version 2 the broker tells it.
 func (cl *cluster) verify(p *simPart, sb *simBatch) sarama.KError {
 	if !sb.txn {
 		return sarama.ErrNoError
@@ -227,6 +274,13 @@ func (cl *cluster) verify(p *simPart, sb *simBatch) sarama.KError {
 		return sarama.ErrNoError
 	}
 	for _, t := range cl.txns {
+		if sb.joins && (t.pid == sb.pid || t.nextPid == sb.pid) {
+			code := cl.addToTxn(t, sb.pid, sb.epoch, []*simPart{p})
+			if code == sarama.ErrProducerFenced {
+				code = sarama.ErrInvalidProducerEpoch
+			}
+			return code
+		}
 		switch {
 		case t.pid != sb.pid:
 		case t.epoch != sb.epoch:
@@ -242,7 +296,7 @@ func (cl *cluster) verify(p *simPart, sb *simBatch) sarama.KError {
 
 // commitOffsets is TxnOffsetCommit: a batch without a sequence.
 func (cl *cluster) commitOffsets(c *call) sarama.KError {
-	sb := &simBatch{tp: cl.offsets.tp, pid: c.pid, epoch: c.epoch, txn: true}
+	sb := &simBatch{tp: cl.offsets.tp, pid: c.pid, epoch: c.epoch, txn: true, joins: c.v2}
 	if code := cl.verify(cl.offsets, sb); code != sarama.ErrNoError {
 		if code == sarama.ErrNotEnoughReplicas {
 			code = sarama.ErrConcurrentTransactions

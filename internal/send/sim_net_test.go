@@ -51,6 +51,7 @@ type simBatch struct {
 	ids   []int64
 	size  int
 	txn   bool
+	joins bool // transaction version 2
 	conn  *simConn
 	sent  time.Time
 }
@@ -72,7 +73,7 @@ func (a *actor) produce(r *request) {
 	for _, b := range r.batches {
 		sb := &simBatch{
 			tp: tp{b.part.topic, b.part.id}, pid: b.pid, epoch: b.epoch, seq: b.seq,
-			txn: a.cfg.TransactionalID != "", size: batchOverhead, conn: c, sent: s.now,
+			txn: a.cfg.TransactionalID != "", joins: r.joins, size: batchOverhead, conn: c, sent: s.now,
 		}
 		for _, rec := range decode(b) {
 			sb.size += recordOverhead + len(rec.value)

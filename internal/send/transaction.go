@@ -73,8 +73,8 @@ func (m *machine) initialise(deadline time.Time, now time.Time, done func(error)
 func (m *machine) takeIdentity(a answer) error {
 	switch classify(a.code) {
 	case codeOK:
-		m.id.pid, m.id.epoch = a.pid, a.epoch
-		m.tx.tainted, m.tx.lost = false, false
+		m.id.v2 = a.v2 && m.cfg.keeps(ruleEpochEach)
+		m.takeEpoch(a)
 		return nil
 	case codeFenced:
 		return codeError(ErrFenced, a.err())
@@ -83,6 +83,12 @@ func (m *machine) takeIdentity(a answer) error {
 		return codeError(ErrUnknown, a.err()) // the coordinator has forgotten us: a new producer starts afresh
 	}
 	return codeError(ErrFatal, a.err())
+}
+
+// takeEpoch takes an id and epoch that no request on its way can have.
+func (m *machine) takeEpoch(a answer) {
+	m.id.pid, m.id.epoch = a.pid, a.epoch
+	m.tx.tainted, m.tx.lost = false, false
 }
 
 // begin opens a transaction.
@@ -99,7 +105,8 @@ func (m *machine) begin() error {
 	return nil
 }
 
-// addPartitions tells the coordinator of partitions that have something to send.
+// addPartitions tells the coordinator of partitions that have something to send. In
+// transaction version 2 their brokers do, when they get the first batch.
 func (m *machine) addPartitions(now time.Time) {
 	if !m.transactional() || !m.tx.open || m.tx.refuses() || !m.id.ready() {
 		return
@@ -107,7 +114,12 @@ func (m *machine) addPartitions(now time.Time) {
 	var adding []*partition
 	topics := map[string][]int32{}
 	for _, pt := range m.parts {
-		if len(pt.queue) > 0 && !pt.inTxn && !pt.adding {
+		if len(pt.queue) == 0 || pt.inTxn || pt.adding {
+			continue
+		}
+		if m.id.v2 {
+			pt.inTxn, m.tx.started = true, true
+		} else {
 			pt.adding = true
 			adding = append(adding, pt)
 			topics[pt.topic] = append(topics[pt.topic], pt.id)
@@ -129,7 +141,8 @@ func (m *machine) addPartitions(now time.Time) {
 }
 
 // sendOffsets adds positions to the transaction: the group to the transaction at
-// its coordinator, then the offsets at the group's.
+// its coordinator, then the offsets at the group's. In transaction version 2 the
+// second does both.
 func (m *machine) sendOffsets(offsets []pipeline.Offset, group pipeline.GroupMetadata, deadline, now time.Time, done func(error)) *call {
 	c := &call{kind: callOffsets, pid: m.id.pid, epoch: m.id.epoch, group: group, offsets: offsets, deadline: deadline}
 	if err := m.usable(); err != nil {
@@ -137,21 +150,24 @@ func (m *machine) sendOffsets(offsets []pipeline.Offset, group pipeline.GroupMet
 		return c
 	}
 	m.tx.started = true
+	committed := func(a answer, err error) {
+		if !m.judge(a, err) {
+			done(m.failure())
+			return
+		}
+		done(nil)
+	}
 	c.done = func(a answer, err error) {
 		if !m.judge(a, err) {
 			done(m.failure())
 			return
 		}
 		// One call in two requests: whoever drops the first, drops the second.
-		c.kind, c.tries, c.ambiguous = callCommit, 0, false
-		c.done = func(a answer, err error) {
-			if !m.judge(a, err) {
-				done(m.failure())
-				return
-			}
-			done(nil)
-		}
+		c.kind, c.tries, c.ambiguous, c.done = callCommit, 0, false, committed
 		m.calls = append([]*call{c}, m.calls...)
+	}
+	if m.id.v2 {
+		c.kind, c.v2, c.done = callCommit, true, committed
 	}
 	m.enqueue(c, now)
 	return c
@@ -236,7 +252,7 @@ func (m *machine) startAbort() error {
 
 // end ends the transaction, of which nothing is under way any more.
 func (m *machine) end(commit bool, deadline, now time.Time, done func(error)) *call {
-	c := &call{kind: callEnd, pid: m.id.pid, epoch: m.id.epoch, commit: commit, deadline: deadline}
+	c := &call{kind: callEnd, pid: m.id.pid, epoch: m.id.epoch, v2: m.id.v2, commit: commit, deadline: deadline}
 	switch {
 	case m.tx.dead != nil:
 		done(m.tx.dead)
@@ -262,6 +278,9 @@ func (m *machine) end(commit bool, deadline, now time.Time, done func(error)) *c
 		case err != nil:
 			m.tx.die(err)
 		case a.code == sarama.ErrNoError:
+			if c.v2 {
+				m.takeEpoch(a)
+			}
 			m.ended(deadline, now, done)
 			return
 		case classify(a.code) == codeFenced:
@@ -279,7 +298,8 @@ func (m *machine) end(commit bool, deadline, now time.Time, done func(error)) *c
 
 // ended closes the books of a transaction. If a copy of one of its requests may
 // still be on its way, the epoch is raised first: a late EndTxn would end the
-// next transaction (KAFKA-17754), a late batch become part of it: rule 3.
+// next transaction (KAFKA-17754), a late batch become part of it: rule 3. In
+// transaction version 2 every end raises it.
 func (m *machine) ended(deadline, now time.Time, done func(error)) {
 	for _, pt := range m.parts {
 		pt.inTxn, pt.verified, pt.hole, pt.renumber = false, false, false, false

@@ -38,6 +38,7 @@ type node struct {
 type request struct {
 	node    *node
 	batches []*batch
+	joins   bool // its partitions become part of the transaction with it: transaction version 2
 	sent    time.Time
 
 	err     error
@@ -75,8 +76,8 @@ type callKind uint8
 const (
 	callInit    callKind = iota // InitProducerID, new
 	callBump                    // InitProducerID with id and epoch (KIP-360)
-	callAdd                     // AddPartitionsToTxn
-	callOffsets                 // AddOffsetsToTxn
+	callAdd                     // AddPartitionsToTxn, of transaction version 1
+	callOffsets                 // AddOffsetsToTxn, of transaction version 1
 	callCommit                  // TxnOffsetCommit, at the group's coordinator
 	callEnd                     // EndTxn
 )
@@ -91,6 +92,7 @@ type call struct {
 	kind       callKind
 	pid        int64
 	epoch      int16
+	v2         bool // of transaction version 2
 	partitions map[string][]int32
 	offsets    []pipeline.Offset
 	group      pipeline.GroupMetadata
@@ -111,6 +113,7 @@ type answer struct {
 	why   error // the code with what it is about, nil if that is all
 	pid   int64
 	epoch int16
+	v2    bool // the cluster has transaction version 2
 }
 
 func (a answer) err() error {

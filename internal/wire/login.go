@@ -30,11 +30,7 @@ type session struct {
 const (
 	apiHandshake, handshakeVersion       = 17, 1
 	apiAuthenticate, authenticateVersion = 36, 1
-
-	maxLoginResponse = 1 << 20
 )
-
-var errLogin = errors.New("the broker's answer to the login cannot be understood")
 
 // login authenticates a connection on which nothing is under way, until ctx ends: the
 // connection is cut then.
@@ -59,7 +55,7 @@ func (s *session) login(ctx context.Context, conn net.Conn, clientID string) err
 	}
 	switch {
 	case d.bad:
-		return errLogin
+		return fmt.Errorf("SASL handshake: %w", errResponse)
 	case code != sarama.ErrNoError:
 		return s.sasl.MechanismRefused(code, s.addr, offered)
 	}
@@ -77,7 +73,7 @@ func (s *session) login(ctx context.Context, conn net.Conn, clientID string) err
 		challenge, lifetime := d.bytes(int(d.int32())), d.int64()
 		switch {
 		case d.bad:
-			return errLogin
+			return fmt.Errorf("SASL authentication: %w", errResponse)
 		case code == sarama.ErrSASLAuthenticationFailed && len(why) > 0:
 			return s.sasl.CredentialsRefused(s.addr, fmt.Errorf("%w: %s", code, why))
 		case code == sarama.ErrSASLAuthenticationFailed:
@@ -104,78 +100,3 @@ func renewal(began time.Time, lifetime time.Duration) time.Time {
 }
 
 func (s *session) due() bool { return s != nil && !s.renew.IsZero() && time.Now().After(s.renew) }
-
-// call sends one request and reads its answer.
-func call(conn net.Conn, clientID string, key, version int16, body []byte) (*answer, error) {
-	const correlation = 0x6c656174 // any number
-	request := make([]byte, 4, 64+len(body))
-	request = binary.BigEndian.AppendUint16(request, uint16(key))
-	request = binary.BigEndian.AppendUint16(request, uint16(version))
-	request = binary.BigEndian.AppendUint32(request, correlation)
-	request = append(appendString(request, clientID), body...)
-	binary.BigEndian.PutUint32(request, uint32(len(request)-4))
-	if _, err := conn.Write(request); err != nil {
-		return nil, err
-	}
-	var size [4]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return nil, err
-	}
-	n := binary.BigEndian.Uint32(size[:])
-	if n > maxLoginResponse {
-		return nil, errLogin
-	}
-	d := &answer{p: make([]byte, n)}
-	if _, err := io.ReadFull(conn, d.p); err != nil {
-		return nil, err
-	}
-	if d.int32() != correlation {
-		return nil, errLogin
-	}
-	return d, nil
-}
-
-func appendString(p []byte, s string) []byte {
-	return append(binary.BigEndian.AppendUint16(p, uint16(len(s))), s...)
-}
-
-// answer is read from its front. After a mistake it gives zeros.
-type answer struct {
-	p   []byte
-	bad bool
-}
-
-// bytes of a negative length are null.
-func (d *answer) bytes(n int) []byte {
-	if n < 0 {
-		return nil
-	}
-	if n > len(d.p) {
-		d.bad, d.p = true, nil
-		return nil
-	}
-	p := d.p[:n]
-	d.p = d.p[n:]
-	return p
-}
-
-func (d *answer) int16() int16 {
-	if p := d.bytes(2); p != nil {
-		return int16(binary.BigEndian.Uint16(p))
-	}
-	return 0
-}
-
-func (d *answer) int32() int32 {
-	if p := d.bytes(4); p != nil {
-		return int32(binary.BigEndian.Uint32(p))
-	}
-	return 0
-}
-
-func (d *answer) int64() int64 {
-	if p := d.bytes(8); p != nil {
-		return int64(binary.BigEndian.Uint64(p))
-	}
-	return 0
-}

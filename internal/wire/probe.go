@@ -63,7 +63,7 @@ func (c *Config) peek(ctx context.Context, addr string, encrypted bool) (code sa
 		offered = append(offered, string(answer.bytes(int(answer.int16()))))
 	}
 	if answer.bad {
-		return 0, nil, errLogin
+		return 0, nil, errResponse
 	}
 	return code, offered, nil
 }
