@@ -24,6 +24,7 @@ type stageOptions struct {
 	port              int
 	limit             time.Duration
 	scale             float64
+	transactions      int
 	verbose           bool
 
 	// Not flags: what a soak needs of its cluster.
@@ -38,6 +39,7 @@ func (o *stageOptions) register(fs *flag.FlagSet) {
 	fs.IntVar(&o.port, "port", 0, "first of 15 `ports` (default: the cluster's)")
 	fs.DurationVar(&o.limit, "limit", 0, "`time` that one scenario may take (default: 3 minutes)")
 	fs.Float64Var(&o.scale, "scale", 1, "`factor` on the number of inputs")
+	fs.IntVar(&o.transactions, "transaction-version", 2, "the cluster's `version` of transactions, 1 or 2 (KIP-890)")
 	fs.BoolVar(&o.verbose, "v", false, "log what is done")
 }
 
@@ -65,7 +67,9 @@ func (o *stageOptions) open(ctx context.Context) (s *stage, err error) {
 		}
 		s.temporary = s.Dir
 	}
-	s.Cluster, err = cluster.Start(ctx, cluster.Config{Libs: o.libs, Port: o.port, Logger: s.Logger, Isolated: o.isolated, Disk: o.disk})
+	s.Cluster, err = cluster.Start(ctx, cluster.Config{
+		Libs: o.libs, Port: o.port, TransactionVersion: o.transactions, Logger: s.Logger, Isolated: o.isolated, Disk: o.disk,
+	})
 	return s, err
 }
 

@@ -54,6 +54,9 @@ type broker struct {
 // Start starts the brokers and returns when they are ready, and their coordinators,
 // too. What was started is ended if that fails or ctx ends.
 func Start(ctx context.Context, conf Config) (*Cluster, error) {
+	if conf.TransactionVersion == 0 {
+		conf.TransactionVersion = 2
+	}
 	if conf.Port == 0 {
 		conf.Port = defaultPort
 	}
@@ -140,7 +143,8 @@ func (c *Cluster) format(ctx context.Context, b *broker) error {
 	if err := os.WriteFile(b.properties(), []byte(c.conf.properties(b.id, b.data())), 0o644); err != nil {
 		return err
 	}
-	cmd := c.java("warn", "-Xmx128m", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.properties())
+	cmd := c.java("warn", "-Xmx128m", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.properties(),
+		"--feature", fmt.Sprintf("transaction.version=%d", c.conf.TransactionVersion))
 	if err := process.Run(ctx, cmd, filepath.Join(b.dir, "format.log")); err != nil {
 		return fmt.Errorf("format broker %d: %w", b.id, err)
 	}
@@ -180,6 +184,9 @@ func (c *Cluster) launch(b *broker) error {
 	c.log.Info("broker started", "broker", b.id, "pid", cmd.Process.Pid)
 	return nil
 }
+
+// TransactionVersion is the version of transactions, 1 or 2.
+func (c *Cluster) TransactionVersion() int { return c.conf.TransactionVersion }
 
 // Bootstrap are the addresses for what is tested: the proxy's.
 func (c *Cluster) Bootstrap() []string { return c.proxy.Addrs() }

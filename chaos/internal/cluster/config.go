@@ -46,6 +46,8 @@ type Config struct {
 	Dir string
 	// Keep leaves that directory, data and logs, when the cluster is closed.
 	Keep bool
+	// TransactionVersion is the cluster's: 1, or 2 (KIP-890), which is the default.
+	TransactionVersion int
 	// Properties are added to each broker's, and win over those of this package.
 	Properties map[string]string
 	// Logger is told what is done to the brokers. Default: none.
@@ -63,6 +65,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := exec.LookPath("java"); err != nil {
 		errs = append(errs, fmt.Errorf("cluster: brokers need Java 17: %w", err))
+	}
+	if v := c.TransactionVersion; v < 0 || v > 2 {
+		errs = append(errs, fmt.Errorf("cluster: TransactionVersion is %d, not 1 or 2", v))
 	}
 	if c.Disk < 0 || c.Disk > 0 && !c.Isolated {
 		errs = append(errs, fmt.Errorf("cluster: Disk is %d: that is of a broker that is Isolated", c.Disk))

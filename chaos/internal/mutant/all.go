@@ -15,14 +15,19 @@ var All = []Mutant{
 		Name: "no-generation", Without: "offsets carry the member and its generation",
 		Edits: []Edit{
 			{
-				File: "internal/send/coordinator.go",
+				File: "internal/send/version1.go",
 				Old:  "GenerationID: c.group.Generation, MemberID: c.group.Member,",
 				New:  "GenerationID: -1, MemberID: \"\",",
 			},
 			{
-				File: "internal/send/coordinator.go",
+				File: "internal/send/version1.go",
 				Old:  "if c.group.Instance != \"\" {",
 				New:  "if false {",
+			},
+			{
+				File: "internal/send/version2.go",
+				Old:  "	p = binary.BigEndian.AppendUint32(p, uint32(c.group.Generation))\n	p = appendCompact(p, c.group.Member)\n	if c.group.Instance == \"\" {",
+				New:  "	p = binary.BigEndian.AppendUint32(p, 1<<32-1)\n	p = appendCompact(p, \"\")\n	if true {",
 			},
 		},
 		Scenarios: []string{"zombie"},
@@ -34,7 +39,7 @@ var All = []Mutant{
 		Edits: []Edit{{
 			File: "internal/send/calls.go",
 			Old:  "if c.kind == callEnd && !m.cfg.keeps(ruleRepeatEnd) {\n\t\t\tm.endCall(c, answer{}, err)",
-			New:  "if c.kind == callEnd {\n\t\t\tm.endCall(c, answer{code: sarama.ErrNoError}, nil)",
+			New:  "if c.kind == callEnd {\n\t\t\tm.endCall(c, answer{code: sarama.ErrNoError, pid: c.pid, epoch: c.epoch}, nil)",
 		}},
 		Scenarios: []string{"lost-end"},
 	},
@@ -80,12 +85,20 @@ var All = []Mutant{
 		Scenarios: []string{"late-produce"},
 	},
 	{
-		Name: "no-new-epoch", Without: "after anything ambiguous the next transaction has another epoch",
-		Edits: []Edit{{
-			File: "internal/send/transaction.go",
-			Old:  "if (t.tainted || t.lost) && m.cfg.keeps(ruleRaise) {",
-			New:  "if false {",
-		}},
+		// In transaction version 2 it is the brokers that see to it.
+		Name: "no-new-epoch", Without: "after anything ambiguous the next transaction has another epoch, in transaction version 1",
+		Edits: []Edit{
+			{
+				File: "internal/send/transaction.go",
+				Old:  "if (t.tainted || t.lost) && m.cfg.keeps(ruleRaise) {",
+				New:  "if false {",
+			},
+			{
+				File: "internal/send/transaction.go",
+				Old:  "m.id.v2 = a.v2 && m.cfg.keeps(ruleEpochEach)",
+				New:  "m.id.v2 = false",
+			},
+		},
 		Scenarios: []string{"late-end", "kill-leader"},
 	},
 	{

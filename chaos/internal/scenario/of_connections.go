@@ -238,6 +238,15 @@ func (r *Run) requests(worker string, kind kmsg.Key, count int) proxy.Match {
 	return proxy.Match{APIKeys: []kmsg.Key{kind}, ClientID: r.ClientID(worker), Count: count}
 }
 
+// firstOfPositions is the first request with which positions become part of a
+// transaction.
+func (r *Run) firstOfPositions() kmsg.Key {
+	if r.Cluster.TransactionVersion() == 1 {
+		return kmsg.AddOffsetsToTxn
+	}
+	return kmsg.TxnOffsetCommit
+}
+
 // endings matches a worker's EndTxn that commit, or that abort.
 func (r *Run) endings(worker string, commit bool, count int) proxy.Match {
 	m := r.requests(worker, kmsg.EndTxn, count)

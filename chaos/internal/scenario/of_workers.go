@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/leat-stream/leat/chaos/internal/workload"
 )
 
@@ -66,7 +64,7 @@ var ofWorkers = []Scenario{
 			if err := r.Written(ctx, 0.3); err != nil {
 				return err
 			}
-			hold := r.Cluster.Proxy().Hold(r.requests("w0", kmsg.AddOffsetsToTxn, 1))
+			hold := r.Cluster.Proxy().Hold(r.requests("w0", r.firstOfPositions(), 1))
 			if err := hold.Wait(ctx, 1); err != nil {
 				return err
 			}
@@ -81,7 +79,7 @@ var ofWorkers = []Scenario{
 			if err != nil {
 				return err
 			}
-			r.MustReach("AddOffsetsToTxn that outlasted a rebalance", 1, func() int64 { return int64(len(answers)) })
+			r.MustReach("positions that outlasted a rebalance", 1, func() int64 { return int64(len(answers)) })
 			if err := r.Owning(ctx, "w1"); err != nil {
 				return err
 			}
