@@ -24,13 +24,14 @@ type play struct {
 
 	hands map[string]*sync.Mutex // of a worker: whoever does something to it holds it
 
-	mu     sync.Mutex
-	broken int       // faults now
-	healed time.Time // the last one
+	mu       sync.Mutex
+	broken   int       // faults now
+	healed   time.Time // the last one
+	meetings map[string]*meetings
 }
 
 func newPlay(r *scenario.Run, out io.Writer) *play {
-	p := &play{Run: r, out: out, hands: map[string]*sync.Mutex{}}
+	p := &play{Run: r, out: out, hands: map[string]*sync.Mutex{}, meetings: map[string]*meetings{}}
 	for _, name := range workers {
 		p.hands[name] = new(sync.Mutex)
 	}

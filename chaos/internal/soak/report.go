@@ -24,8 +24,8 @@ func Report(cfg Config, results []scenario.Result) string {
 	}
 	line("# Soak, seed %d: %s", cfg.Seed, verdict)
 	line("")
-	line("%s, %d CPUs, %s%s. Again, with the same schedule: `scripts/chaos soak -seed %d -minutes %g`.",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), commit(), cfg.Seed, cfg.Time.Minutes())
+	line("%s, %d CPUs, %s%s, transaction version %d. Again, with the same schedule: `scripts/chaos soak -seed %d -minutes %g`.",
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), commit(), cfg.Cluster.TransactionVersion(), cfg.Seed, cfg.Time.Minutes())
 	line("")
 	line("| part | minutes | faults | inputs | outputs and dead letters | verdict |")
 	line("|---|---|---|---|---|---|")
