@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/IBM/sarama"
-
 	"github.com/leat-stream/leat/internal/secure"
 )
 
@@ -123,23 +121,12 @@ func (m *machine) called(c *call, a answer, err error, now time.Time) {
 	switch cl := classify(a.code); cl {
 	case codeRetry, codeCoordinator, codeLeader:
 		c.rediscover = cl == codeCoordinator
-		m.callAt = now.Add(m.callBackoff(c, a.code))
+		m.callAt = now.Add(m.pause(c.tries-1, a.code))
 		m.stats.callRetries.Add(1)
 	default:
 		m.callAt = time.Time{}
 		m.endCall(c, a, nil)
 	}
-}
-
-// concurrentBackoff is short: the markers of the transaction before are being
-// written, which takes milliseconds, and nothing can be sent before.
-const concurrentBackoff = 2 * time.Millisecond
-
-func (m *machine) callBackoff(c *call, code sarama.KError) time.Duration {
-	if code == sarama.ErrConcurrentTransactions {
-		return min(concurrentBackoff<<max(0, c.tries-10), m.cfg.RetryBackoff)
-	}
-	return m.backoff(c.tries - 1)
 }
 
 func (m *machine) endCall(c *call, a answer, err error) {

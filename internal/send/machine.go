@@ -1,6 +1,7 @@
 package send
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/IBM/sarama"
 )
 
 // machine is the state behind the accumulator. One goroutine at a time.
@@ -324,12 +327,24 @@ func (m *machine) backoff(fails int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*m.rnd.Float64()))
 }
 
+// concurrentBackoff is short: the markers of the transaction before are being
+// written, which takes milliseconds, and nothing can be sent before.
+const concurrentBackoff = 2 * time.Millisecond
+
+// pause is how long to wait after a failure, given how many there were before it.
+func (m *machine) pause(before int, cause error) time.Duration {
+	if errors.Is(cause, sarama.ErrConcurrentTransactions) {
+		return min(concurrentBackoff<<max(0, before-9), m.cfg.RetryBackoff)
+	}
+	return m.backoff(before)
+}
+
 // retryLater has a batch sent again, and those after it: in order, the head alone,
 // each with the sequence it has: rule 4. What flew behind the head and failed with
 // it is the same failure: it does not make the pause longer.
 func (m *machine) retryLater(pt *partition, b *batch, cause error, now time.Time) {
 	if !pt.retry || pt.sent[0] == b {
-		pt.notBefore = now.Add(m.backoff(pt.fails))
+		pt.notBefore = now.Add(m.pause(pt.fails, cause))
 		pt.fails++
 	}
 	pt.retry, pt.cause = true, cause
