@@ -130,6 +130,8 @@ func (w *Worker) countFence(err error) {
 }
 
 func (w *Worker) aborted(c *Claim) bool {
+	c.engaged.Add(1)
+	defer c.engaged.Add(-1)
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	return c.epoch != w.epoch && !w.over && !c.gone
@@ -137,6 +139,8 @@ func (w *Worker) aborted(c *Claim) bool {
 
 // rewound lets a claim replay, after a pause that grows with each abort in a row.
 func (w *Worker) rewound(c *Claim) error {
+	c.engaged.Add(1)
+	defer c.engaged.Add(-1)
 	w.mu.Lock()
 	c.epoch = w.epoch
 	streak, gone := w.streak, c.gone || w.over

@@ -31,6 +31,7 @@ type Claim struct {
 	wake     chan struct{} // something below has changed
 	stop     chan struct{} // closed: give up after the current record
 	stopping atomic.Bool   // the same, cheap to read
+	engaged  atomic.Int32  // > 0: its goroutine waits for the sink or for other claims, not for a stage
 	finished chan struct{} // closed: the goroutine has returned
 
 	// Written by the claim's goroutine under w.mu's read lock, by the committer
@@ -302,7 +303,9 @@ func (c *Claim) rewind() error {
 //
 // A stage that is still busy when half of the time for this is over gets its
 // context cancelled; one that does not heed it is left behind, the pipeline
-// fails with [ErrStuck], and what it was doing is not committed.
+// fails with [ErrStuck], and what it was doing is not committed. What the sink
+// takes for a commit, which a stage must wait for, is not the stage's time: the
+// sink has time-outs of its own.
 func (c *Claim) Release() {
 	c.unhook()
 	c.halt()
@@ -348,11 +351,13 @@ func (c *Claim) waitFinished() bool {
 			budget = c.w.releaseBudget()
 			timer.Reset(budget / 2)
 		case <-timer.C:
-			if cancelled {
-				return false
+			if c.engaged.Load() == 0 {
+				if cancelled {
+					return false
+				}
+				cancelled = true
+				c.cancel()
 			}
-			cancelled = true
-			c.cancel()
 			timer.Reset(budget / 4)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 
 // take hands what a claim has finished to the open transaction.
 func (w *Worker) take(c *Claim) error {
+	c.engaged.Add(1)
+	defer c.engaged.Add(-1)
 	if err := w.openFor(c); err != nil {
 		return err
 	}
@@ -59,6 +61,8 @@ func (w *Worker) account(t *Task) {
 // hear of that commit before they are asked for more: a Committed that comes after
 // the next BeforeCommit would vouch for what that one handed over, too.
 func (w *Worker) settle(c *Claim) {
+	c.engaged.Add(1)
+	defer c.engaged.Add(-1)
 	w.mu.RLock()
 	dirty := c.dirty
 	w.mu.RUnlock()

@@ -74,6 +74,42 @@ func TestCooperativeMove(t *testing.T) {
 	})
 }
 
+// A partition is taken away, and before its record is done a commit begins that takes its
+// time, for which the claim has to wait. No stage is to blame: the partition goes when the
+// commit has ended.
+func TestRevokedWhileACommitIsSlow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const slow = 50 * time.Second // RebalanceTimeout is a minute
+		p, c := engine(2, calls(func(ctx context.Context, v string) error {
+			if v != "p0" {
+				return nil
+			}
+			return takes(time.Second)(ctx, v)
+		}))
+		a, b := pair(t, c, p, stopWithin(time.Hour))
+		c.Move("test", "in", 0, "a")
+		c.Move("test", "in", 1, "a")
+		settle(time.Second)
+		held := 0
+		holdCommits(c, slow, func() bool { held++; return held == 1 })
+		feed(c, 0, "p0")
+		settle(time.Millisecond)
+		go c.Move("test", "in", 0, "b")
+		settle(time.Millisecond)
+		feed(c, 1, "q0") // this is committed while p0 is under way
+		settle(2 * slow)
+		if got := owners(c, 2); got != "ba" || held < 2 {
+			t.Errorf("owners are %s, after %d commits", got, held)
+		}
+		feed(c, 0, "p1")
+		settle(time.Second)
+		stop(t, a)
+		stop(t, b)
+		expectForward(t, c)
+		expectTexts(t, c, "out", "p0", "p1", "q0")
+	})
+}
+
 // A stage that does not heed its context is left behind when its partition is
 // revoked. Whatever it does later, the worker, alive or not, commits nothing of
 // that partition any more: the broker would take it.
