@@ -28,9 +28,8 @@ type stageOptions struct {
 	verbose           bool
 
 	// Not flags: what a soak needs of its cluster.
-	isolated   bool
-	disk       int64
-	properties map[string]string
+	isolated bool
+	disk     int64
 }
 
 func (o *stageOptions) register(fs *flag.FlagSet) {
@@ -70,7 +69,6 @@ func (o *stageOptions) open(ctx context.Context) (s *stage, err error) {
 	}
 	s.Cluster, err = cluster.Start(ctx, cluster.Config{
 		Libs: o.libs, Port: o.port, TransactionVersion: o.transactions, Logger: s.Logger, Isolated: o.isolated, Disk: o.disk,
-		Properties: o.properties,
 	})
 	return s, err
 }

@@ -16,9 +16,7 @@ import (
 // soakCommand lets things go wrong for an hour. scripts/chaos gives it a network and
 // mounts of its own.
 func soakCommand(ctx context.Context, args []string) error {
-	o := stageOptions{isolated: true, disk: soak.DiskSize, properties: map[string]string{
-		"leader.imbalance.check.interval.seconds": "10", // or brokers that were away would lead nothing, and faults of theirs harm nobody
-	}}
+	o := stageOptions{isolated: true, disk: soak.DiskSize}
 	fs := flag.NewFlagSet("chaos soak", flag.ContinueOnError)
 	o.register(fs)
 	seed := fs.Uint64("seed", 1, "`number` that chooses what goes wrong when")
