@@ -142,6 +142,7 @@ func (w *Worker) commitLoop(ctx context.Context) {
 		began := time.Now()
 		w.mu.Lock()
 		w.commitLocked()
+		w.tellLocked()
 		w.mu.Unlock()
 		if time.Since(began) >= w.cfg.commitInterval {
 			// The next tick is there. A commit at once would be one of what few claims could
@@ -199,6 +200,7 @@ func (w *Worker) commitLocked() {
 		return
 	}
 	w.streak, w.side = 0, nil
+	w.keep.committed(offsets)
 	w.ended(Committed, "")
 	var n int64
 	for _, c := range w.claims {

@@ -208,14 +208,19 @@ func (r *run) open(ctx context.Context) (to Terms, err error) {
 		return Terms{}, fmt.Errorf("pipeline %q: source: %w", r.p.name, err)
 	}
 	r.opened = append(r.opened, r.sink.Close)
-	if to, err = r.sink.Open(ctx, r.spec); err != nil {
+	spec := r.spec
+	spec.Cluster = from.Cluster
+	if to, err = r.sink.Open(ctx, spec); err != nil {
 		return Terms{}, fmt.Errorf("pipeline %q: sink: %w", r.p.name, err)
 	}
 	if r.cfg.guarantee == ExactlyOnce {
+		_, keeps := r.sink.(PositionSink)
 		switch {
 		case from.Guarantee != ExactlyOnce || to.Guarantee != ExactlyOnce:
 			return Terms{}, fmt.Errorf("pipeline %q: %w: the source gives %v, the sink %v", r.p.name, ErrGuarantee, from.Guarantee, to.Guarantee)
-		case from.Cluster != to.Cluster:
+		case keeps && !from.AsksStart:
+			return Terms{}, fmt.Errorf("pipeline %q: %w: %T keeps the positions, and %T does not ask where to begin; use pipeline.Require(pipeline.AtLeastOnce)", r.p.name, ErrGuarantee, r.sink, r.source)
+		case !keeps && from.Cluster != to.Cluster:
 			return Terms{}, fmt.Errorf("pipeline %q: %w: a transaction covers one cluster, the source reads %q and the sink writes %q", r.p.name, ErrGuarantee, from.Cluster, to.Cluster)
 		}
 	}

@@ -28,8 +28,11 @@ type Terms struct {
 	// Guarantee is the strongest one that this end supports.
 	Guarantee Guarantee
 	// Cluster identifies where it stores its data. A transaction covers one
-	// cluster: exactly once needs the same at both ends.
+	// cluster: exactly once needs the same at both ends, or a [PositionSink].
 	Cluster string
+	// AsksStart says of a source that it begins each partition where [Worker.Start]
+	// says.
+	AsksStart bool
 	// Limits are the time-outs of this end, for Validate.
 	Limits Limits
 	// MaxRecordSize bounds one output in bytes, uncompressed; 0 sets no bound.
@@ -50,6 +53,8 @@ type Spec struct {
 	Guarantee Guarantee
 	// Inputs, Tables and Outputs are topics, sorted.
 	Inputs, Tables, Outputs []string
+	// Cluster is the Cluster of the source's Terms, when the sink is opened.
+	Cluster string
 }
 
 // Source delivers input records. Run calls Open once, then Run on one goroutine,
@@ -62,9 +67,9 @@ type Source interface {
 	// Run delivers partitions and their records to w until ctx ends, then gives
 	// everything up in order and returns nil. It returns an error only for what
 	// it cannot get over by itself. For each session it calls, in this order,
-	// w.Ready before it fetches the committed positions, w.Begin, w.Claim for
-	// each partition (from any goroutine), and w.End when all claims are
-	// released.
+	// w.Ready before it fetches the committed positions, w.Begin, w.Start (if its
+	// Terms say so) and w.Claim for each partition (from any goroutine), and w.End
+	// when all claims are released.
 	Run(ctx context.Context, w *Worker) error
 
 	// Close releases connections. It is called once, after Run has returned or

@@ -65,6 +65,7 @@ type Worker struct {
 	needInit    bool
 	fenced      []time.Time
 	side        []Output // dead letters of tables, for the next transaction
+	keep        keeping
 }
 
 func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfig, watch *observers) *Worker {
@@ -72,7 +73,7 @@ func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfi
 		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate, terms.Intercept),
 		maxRecord: terms.MaxRecordSize, intercept: terms.Intercept,
 		mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
-		sessionOver: make(chan struct{}), over: true, observers: watch,
+		sessionOver: make(chan struct{}), over: true, observers: watch, keep: newKeeping(sink, cfg.guarantee),
 	}
 	if len(cfg.observers) > 0 {
 		w.meter = newMeter(p)
@@ -131,6 +132,8 @@ func (w *Worker) Begin(s Session) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.session, w.sessionOver, w.over = s, make(chan struct{}), false
+	clear(w.keep.starts)
+	clear(w.keep.untold)
 	w.cfg.stats.sessions.Add(1)
 	w.cfg.stats.phase.CompareAndSwap(int32(PhaseJoining), int32(PhaseRunning))
 	if w.needInit { // the source did not call Ready, or it failed since
@@ -200,6 +203,9 @@ func (w *Worker) register(c *Claim) error {
 	if w.claims[c.part] != nil {
 		return fmt.Errorf("pipeline %q: %v is claimed already", w.p.name, c.part)
 	}
+	if err := w.keep.begins(c.part, c.next); err != nil {
+		return fmt.Errorf("pipeline %q: %w", w.p.name, err)
+	}
 	c.epoch, c.position = w.epoch, c.next
 	w.claims[c.part] = c
 	w.publish()
@@ -221,6 +227,7 @@ func (w *Worker) End() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.commitLocked() // dead letters of tables may be left
+	w.tellLocked()
 	if w.inTxn && !w.over {
 		w.abortLocked("end of session", errors.New("the transaction holds no input"))
 	}
@@ -240,8 +247,10 @@ func (w *Worker) drop(c *Claim) {
 	if c.dirty { // a chain that is left behind has handed over since
 		w.commitLocked()
 	}
+	w.tellLocked()
 	c.gone, c.dirty = true, false
 	delete(w.claims, c.part)
+	w.keep.forget(c.part)
 	w.publish()
 	w.mu.Unlock()
 	if f := w.cfg.onRevoked; f != nil {

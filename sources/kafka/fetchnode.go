@@ -162,7 +162,7 @@ func (n *fetchNode) received(asked []*feed, resp *sarama.FetchResponse, err erro
 			d.advance(block, got[i].c, got[i].next)
 		case errors.Is(code, sarama.ErrOffsetOutOfRange) && !f.cfg.ResetOutOfRange:
 			d.give(chunk{}, pipeline.Fatal(fmt.Errorf(
-				"%v: position %d of group %q is no longer in the log, records have been lost; reset the group's offsets, or set ResetOutOfRange to go on from Start: %w",
+				"%v: position %d of group %q is no longer in the log, records have been lost; reset the group's offsets (the sink's, if that keeps them), or set ResetOutOfRange to go on from Start: %w",
 				d.part, d.next, f.cfg.Group, code)))
 		case cluster.IsAuth(code):
 			d.give(chunk{}, pipeline.Fatal(fmt.Errorf("fetch %v: %w", d.part, secure.Denied(code, secure.Read, secure.Topic, d.part.Topic))))

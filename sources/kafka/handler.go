@@ -118,6 +118,13 @@ func (h *handler) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.Co
 			return err
 		}
 	}
+	start, err := h.w.Start(ctx, part, start)
+	if err != nil {
+		if pipeline.IsFatal(err) {
+			h.fail(errFailed{err})
+		}
+		return err
+	}
 	c, err := h.w.Claim(part, start)
 	if err != nil {
 		h.fail(errFailed{err})

@@ -62,7 +62,7 @@ func (s *Source) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, 
 		}
 	}
 	return pipeline.Terms{
-		Guarantee: pipeline.ExactlyOnce, Cluster: client.ID(), Limits: pipeline.Limits{Rebalance: s.cfg.RebalanceTimeout},
+		Guarantee: pipeline.ExactlyOnce, Cluster: client.ID(), AsksStart: true, Limits: pipeline.Limits{Rebalance: s.cfg.RebalanceTimeout},
 	}, nil
 }
 
