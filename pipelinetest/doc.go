@@ -32,7 +32,8 @@
 // [Cluster.Inject] makes a named [Step] of the engine's protocol go wrong, before or
 // after it has had its effect, in one of the ways of [Kind]; [Cluster.OnStep] is
 // the general form. [EveryStep] does so for all of them in turn and looks for a
-// record that is lost or doubled: give it every stage with state.
+// record that is lost or doubled: give it every stage with state. [Into] puts a sink of
+// another kind in the place of the cluster's topics, and into EveryStep.
 //
 // [Cluster.Start] runs workers that share a group: [Cluster.Move] and
 // [Cluster.Rebalance] disturb them, [Worker.Crash], [Worker.LoseSession] and

@@ -18,6 +18,9 @@ type Step string
 const (
 	// StepInit takes the transactional id over, when a worker becomes ready.
 	StepInit Step = "init"
+	// StepTake takes a partition's position over, of a sink that keeps the positions
+	// itself (see [Into]).
+	StepTake Step = "take"
 	// StepBegin opens a transaction.
 	StepBegin Step = "begin"
 	// StepSend hands over the outputs of a piece of a batch.
@@ -38,18 +41,21 @@ const (
 	StepAssign Step = "assign"
 	// StepDeliver hands a batch of records to a partition's chain.
 	StepDeliver Step = "deliver"
+	// StepTell tells the group a position that the sink keeps itself. An error has no
+	// consequence but that the group does not know it.
+	StepTell Step = "tell"
 	// StepRevoke takes a partition away.
 	StepRevoke Step = "revoke"
 )
 
 // Steps are all steps.
 var Steps = []Step{
-	StepInit, StepBegin, StepSend, StepFlush, StepOffsets, StepCommit, StepAbort,
+	StepInit, StepTake, StepBegin, StepSend, StepFlush, StepOffsets, StepCommit, StepAbort, StepTell,
 	StepFetch, StepAssign, StepDeliver, StepRevoke,
 }
 
 func (s Step) ofSink() bool {
-	return slices.Contains(Steps[:7], s)
+	return slices.Contains(Steps[:9], s)
 }
 
 // When is the side of a step.
@@ -236,7 +242,7 @@ func (c *Cluster) reach(ctx context.Context, w *Worker, e Event) error {
 	if f == nil {
 		return nil
 	}
-	return c.strike(w, *f)
+	return c.strike(ctx, w, *f)
 }
 
 // match returns the fault that goes off at an event.
@@ -257,10 +263,13 @@ func (in *injector) match(e Event) *Fault {
 }
 
 // strike does what a fault does and returns the step's error.
-func (c *Cluster) strike(w *Worker, f Fault) error {
+func (c *Cluster) strike(ctx context.Context, w *Worker, f Fault) error {
 	err := fmt.Errorf("%w: %v", ErrInjected, f)
 	if !f.Step.ofSink() && (f.Kind == Abortable || f.Kind == Ambiguous || f.Kind == Fence || f.Kind == LateEnd) {
 		f.Kind = LoseSession
+	}
+	if w.into != nil && f.Kind == LateEnd {
+		f.Kind = Ambiguous
 	}
 	switch f.Kind {
 	case Abortable:
@@ -268,6 +277,9 @@ func (c *Cluster) strike(w *Worker, f Fault) error {
 	case Ambiguous:
 		return &pipeline.SinkError{Op: string(f.Step), Err: err}
 	case Fence:
+		if w.fence != nil {
+			return w.fence(ctx)
+		}
 		c.mu.Lock()
 		c.takeOver(w.txnID())
 		c.mu.Unlock()

@@ -22,7 +22,7 @@ func (s *source) Open(_ context.Context, spec pipeline.Spec) (pipeline.Terms, er
 	s.spec = spec
 	s.w.enter(spec)
 	terms := pipeline.Terms{
-		Guarantee: pipeline.ExactlyOnce, Cluster: clusterID,
+		Guarantee: pipeline.ExactlyOnce, Cluster: clusterID, AsksStart: true,
 		Limits: pipeline.Limits{Rebalance: s.c.cfg.RebalanceTimeout},
 	}
 	if err := s.c.missing(spec.Inputs); err != nil {
@@ -237,7 +237,11 @@ func (s *session) Group() pipeline.GroupMetadata {
 // CommitOffsets commits outside any transaction.
 func (s *session) CommitOffsets(ctx context.Context, offsets []pipeline.Offset) error {
 	c, w, meta := s.s.c, s.s.w, s.Group()
-	return c.at(ctx, w, Event{Step: StepOffsets, Offsets: offsets}, func() error {
+	step := StepOffsets
+	if w.fence != nil {
+		step = StepTell
+	}
+	return c.at(ctx, w, Event{Step: step, Offsets: offsets}, func() error {
 		if err := s.g.check(meta); err != nil {
 			return &pipeline.SinkError{Op: "offsets", Verdict: pipeline.Abortable, Err: err}
 		}
@@ -287,6 +291,12 @@ func (s *session) feed(part pipeline.Partition, cl *claim) error {
 		return err
 	}
 	var ec *pipeline.Claim
+	if at, err = s.engine.Start(ctx, part, at); err != nil {
+		if pipeline.IsFatal(err) {
+			return err
+		}
+		return nil // the session is over, or the partition revoked
+	}
 	err = c.step(ctx, w, Event{Step: StepAssign, Partition: part}, func() (err error) {
 		ec, err = s.engine.Claim(part, at)
 		return err

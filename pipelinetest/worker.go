@@ -41,6 +41,8 @@ type Worker struct {
 	group    string
 	untilEnd bool
 	engine   []pipeline.RunOption
+	into     func() pipeline.Sink        // or nil
+	fence    func(context.Context) error // of a sink that keeps positions
 	run      runState
 
 	// Guarded by the cluster's mu.
@@ -55,7 +57,7 @@ type Worker struct {
 // [Cluster.Start] do. Options of the engine have no effect on them.
 func (c *Cluster) Ends(opts ...Option) (pipeline.Source, pipeline.Sink) {
 	w := c.worker(opts)
-	return w.source(), &sink{c: c, w: w}
+	return w.source(), w.sink()
 }
 
 func (c *Cluster) worker(opts []Option) *Worker {
@@ -108,7 +110,7 @@ func (w *Worker) start(ctx context.Context, p *pipeline.Pipeline) {
 	go func() {
 		defer close(w.run.done)
 		defer w.run.cancel(nil)
-		err := pipeline.Run(ctx, p, w.source(), &sink{c: w.c, w: w}, opts...)
+		err := pipeline.Run(ctx, p, w.source(), w.sink(), opts...)
 		w.c.mu.Lock()
 		if w.dead {
 			err = ErrCrashed
