@@ -1,0 +1,182 @@
+package sqlsink
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/leat-stream/leat/pipeline"
+)
+
+// transaction is one of the database. It is begun when outputs are written that do not
+// fit in memory any more, or at the commit.
+type transaction struct {
+	tx     *sql.Tx
+	ctx    context.Context // its own: what ends it rolls it back
+	cancel context.CancelCauseFunc
+}
+
+// transaction returns the open one, begun if need be.
+func (s *Sink) transaction(ctx context.Context) (*transaction, error) {
+	if s.tx != nil {
+		return s.tx, nil
+	}
+	t := new(transaction)
+	t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	err := s.within(ctx, t, func() (err error) {
+		t.tx, err = s.cfg.DB.BeginTx(t.ctx, nil)
+		return err
+	})
+	if err != nil {
+		t.cancel(nil)
+		return nil, err
+	}
+	s.tx = t
+	return t, nil
+}
+
+// within runs a piece of a transaction's work and ends the transaction if that takes
+// longer than Timeout, or if ctx ends. What counts is the piece, not the whole: how much is
+// in a transaction depends on how fast the database is.
+func (s *Sink) within(ctx context.Context, t *transaction, piece func() error) error {
+	late := time.AfterFunc(s.cfg.Timeout, func() { t.cancel(fmt.Errorf("%w within %v", errNoAnswer, s.cfg.Timeout)) })
+	defer late.Stop()
+	defer context.AfterFunc(ctx, func() { t.cancel(context.Cause(ctx)) })()
+	err := piece()
+	switch {
+	case err != nil && t.ctx.Err() != nil:
+		return pipeline.Retriable(fmt.Errorf("%w: %w", context.Cause(t.ctx), err))
+	case errors.Is(err, sql.ErrTxDone): // and it is not this sink that has ended it
+		return pipeline.Fatal(fmt.Errorf("%w: %w", ErrEnded, err))
+	}
+	return err
+}
+
+var errNoAnswer = errors.New("the database has not answered")
+
+// rollBack ends the open transaction, if there is one, and drops what waits.
+func (s *Sink) rollBack() {
+	s.drop()
+	if s.tx == nil {
+		return
+	}
+	t := s.tx
+	s.tx = nil
+	late := time.AfterFunc(s.cfg.Timeout, func() { t.cancel(errNoAnswer) })
+	defer late.Stop()
+	_ = t.tx.Rollback() // an error is of the connection, which is dropped: it is rolled back there, too
+	t.cancel(nil)
+}
+
+// writeOut writes what waits into the transaction. After an error that is rolled back.
+func (s *Sink) writeOut(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.rollBack()
+		}
+	}()
+	t, err := s.transaction(ctx)
+	if err != nil {
+		return s.beforeCommit("begin", err)
+	}
+	careful := s.careful
+	var refused *pipeline.SinkError
+	for i := range s.cfg.Writers {
+		w := &s.cfg.Writers[i]
+		size := w.size
+		if careful {
+			size = 1
+		}
+		for outputs := range slices.Chunk(s.waiting[w.topic], size) {
+			err := s.write(ctx, t, w, outputs, careful)
+			se, ok := err.(*pipeline.SinkError)
+			switch {
+			case err == nil:
+			case !careful || !ok || len(se.Rejected) == 0:
+				return err
+			case refused == nil:
+				refused = se
+			default:
+				refused.Rejected = append(refused.Rejected, se.Rejected...)
+			}
+		}
+		clear(s.waiting[w.topic])
+		s.waiting[w.topic] = s.waiting[w.topic][:0]
+	}
+	s.waits = 0
+	if refused != nil {
+		return refused
+	}
+	return nil
+}
+
+// write calls a writer. One that is careful has a savepoint to go back to, so that one
+// abort finds all records that are refused.
+func (s *Sink) write(ctx context.Context, t *transaction, w *Writer, outputs []pipeline.Output, careful bool) error {
+	exec := func(statement string) error {
+		return s.within(ctx, t, func() error { _, err := t.tx.ExecContext(t.ctx, statement); return err })
+	}
+	if careful {
+		if err := exec("SAVEPOINT leat_record"); err != nil {
+			return s.beforeCommit("savepoint", err)
+		}
+	}
+	err := s.within(ctx, t, func() error { return w.call(t.ctx, t.tx, outputs) })
+	end := "RELEASE SAVEPOINT leat_record"
+	if err != nil {
+		err = s.failed(w, outputs, err)
+		end = "ROLLBACK TO SAVEPOINT leat_record"
+	}
+	if !careful {
+		return err
+	}
+	if failed := exec(end); failed != nil {
+		return s.beforeCommit("savepoint", errors.Join(failed, err))
+	}
+	return err
+}
+
+// maxRefusals is how often in a row the database may refuse a COMMIT, and not for a reason
+// that passes.
+const maxRefusals = 3
+
+// commit writes what waits, the positions, and commits.
+func (s *Sink) commit(ctx context.Context) error {
+	if err := s.writeOut(ctx); err != nil {
+		return err
+	}
+	t := s.tx
+	if err := s.within(ctx, t, func() error { return s.advance(t.ctx, t.tx) }); err != nil {
+		s.rollBack()
+		return s.beforeCommit("offsets", err)
+	}
+	err := s.within(ctx, t, t.tx.Commit)
+	s.tx = nil
+	t.cancel(nil)
+	if pipeline.IsFatal(err) {
+		return err
+	}
+	if err != nil {
+		if err = s.settle(ctx, s.cfg.Dialect.Classify(err)); err != nil {
+			return err
+		}
+	}
+	s.advanced()
+	s.careful, s.refusals = false, 0
+	return nil
+}
+
+// beforeCommit is an error of the database itself, before anything was committed.
+func (s *Sink) beforeCommit(op string, err error) error {
+	err = s.cfg.Dialect.Classify(err)
+	switch {
+	case pipeline.IsFatal(err):
+		return pipeline.Fatal(&pipeline.SinkError{Op: op, Err: err})
+	case errors.Is(err, ErrFenced):
+		return open(op, err)
+	}
+	return definite(op, err)
+}
