@@ -9,19 +9,24 @@
 #                        up): one of them may be taken just then.
 #   LEAT_KAFKA_HEAP      Java heap of one broker (default 768m, with three brokers 512m)
 #   LEAT_REGISTRY_PORT   port of the registry (default 18081); its management port is the next one
+#   LEAT_POSTGRES_PORT   port of PostgreSQL (default 15432)
 #   LEAT_CHAOS_PORT      first of the 15 ports of the fault suite's own cluster (default 24000)
 #   LEAT_START_TIMEOUT   seconds a server may take until it answers (default 90)
 
 readonly kafka_version=4.3.1
 readonly registry_version=3.0.9
 readonly confluent_version=2.16
+readonly postgres_version=18.6.0
 readonly cache=${LEAT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/leat}
 readonly kafka_port=${LEAT_KAFKA_PORT:-19092}
 readonly registry_port=${LEAT_REGISTRY_PORT:-18081}
+readonly postgres_port=${LEAT_POSTGRES_PORT:-15432}
 readonly start_timeout=${LEAT_START_TIMEOUT:-90}
 readonly kafka_libs=$cache/kafka-$kafka_version
 readonly confluent_home=$cache/confluent-kafka-$confluent_version-all
 readonly registry_home=$cache/apicurio-$registry_version
+readonly postgres_home=$cache/postgres-$postgres_version
+readonly postgres_dir=$cache/postgres-data-$postgres_port
 readonly registry_dir=$cache/registry-$registry_port
 readonly registry_url=http://127.0.0.1:$registry_port/apis/ccompat/v7
 
@@ -81,6 +86,8 @@ kafka_any() {
 
 registry_running() { alive "$registry_dir/pid" "$registry_home"; }
 registry_answers() { curl -fsS -m 5 -o /dev/null "$registry_url/subjects" 2>/dev/null; }
+
+postgres_running() { alive "$postgres_dir/pid" "$postgres_dir/data"; }
 
 # port_open PORT: whether something accepts connections there.
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -187,6 +194,34 @@ fetch_registry() {
 		die "fetching the registry failed"
 	tar -xzf "$tmp/app.tar.gz" -C "$tmp/app"
 	mv "$tmp/app" "$registry_home"
+	rm -rf "$tmp"
+}
+
+# fetch_postgres: the server alone, without psql, once.
+fetch_postgres() {
+	[[ ! -d $postgres_home ]] || return 0
+	local system arch
+	case $(uname -s) in
+	Linux) system=linux ;;
+	Darwin) system=darwin ;;
+	*) die "there is no PostgreSQL to fetch for $(uname -s)" ;;
+	esac
+	case $(uname -m) in
+	x86_64 | amd64) arch=amd64 ;;
+	aarch64 | arm64) arch=arm64v8 ;;
+	*) die "there is no PostgreSQL to fetch for $(uname -m)" ;;
+	esac
+	need mvn unzip tar xz
+	say "fetching PostgreSQL $postgres_version from Maven Central"
+	local tmp=$postgres_home.tmp
+	rm -rf "$tmp"
+	mkdir -p "$tmp/server"
+	(cd "$tmp" && mvn -q -B -Dstyle.color=never org.apache.maven.plugins:maven-dependency-plugin:2.8:get -Dtransitive=false \
+		-Dartifact="io.zonky.test.postgres:embedded-postgres-binaries-$system-$arch:$postgres_version" -Ddest="$tmp/postgres.jar" >&2) ||
+		die "fetching PostgreSQL failed"
+	unzip -q -o "$tmp/postgres.jar" '*.txz' -d "$tmp"
+	tar -xJf "$tmp"/*.txz -C "$tmp/server"
+	mv "$tmp/server" "$postgres_home"
 	rm -rf "$tmp"
 }
 
