@@ -52,8 +52,11 @@ func lost(err error) bool {
 
 // byState goes by the class of an SQLSTATE, its first two characters.
 func byState(state string) func(error) error {
-	if state == "25006" { // read-only: what was the primary is a replica now
+	switch state {
+	case "25006": // read-only: what was the primary is a replica now
 		return pipeline.Retriable
+	case "25P02": // the transaction has failed before, and somebody has kept that for himself
+		return pipeline.Fatal
 	}
 	switch class := state[:min(2, len(state))]; class {
 	case "08", "40", "53", "55", "57", "58": // connection, serialization and deadlock, resources, locks, shutdown, I/O

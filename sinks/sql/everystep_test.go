@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/leat-stream/leat/internal/checksql"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
 )
@@ -35,25 +36,25 @@ func TestEveryStep(t *testing.T) {
 // whether the process goes on or ends with it, each record has its effect once.
 func TestEveryCall(t *testing.T) {
 	const n = 8
-	run := func(t *testing.T, f *faults, crash bool) {
+	run := func(t *testing.T, f *checksql.Faults, crash bool) {
 		synctest.Test(t, func(t *testing.T) {
 			db := newDB(t, f)
 			defer db.Close()
-			f.armed = true
+			f.Arm()
 			c := cluster(newPipeline())
 			want := feed(c, n)
 			if err := runWithRestarts(t.Context(), c, db, f, crash); err != nil {
 				t.Fatal(err)
 			}
-			f.disarm()
+			f.Disarm()
 			if err := check(db, want, 2); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	count := new(faults)
+	count := new(checksql.Faults)
 	run(t, count, false)
-	calls := count.calls
+	calls := count.Calls()
 	if calls < 50 {
 		t.Fatalf("the run made %d calls; there is nothing to break", calls)
 	}
@@ -65,7 +66,7 @@ func TestEveryCall(t *testing.T) {
 		for _, after := range []bool{false, true} {
 			for _, crash := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d/after=%v/crash=%v", at, after, crash), func(t *testing.T) {
-					run(t, &faults{at: at, after: after}, crash)
+					run(t, &checksql.Faults{At: at, After: after}, crash)
 				})
 			}
 		}
@@ -73,12 +74,12 @@ func TestEveryCall(t *testing.T) {
 }
 
 // runWithRestarts runs a worker to the end, and another if it crashes or cannot start.
-func runWithRestarts(ctx context.Context, c *pipelinetest.Cluster, db *sql.DB, f *faults, crash bool) error {
+func runWithRestarts(ctx context.Context, c *pipelinetest.Cluster, db *sql.DB, f *checksql.Faults, crash bool) error {
 	for {
 		p := newPipeline()
 		w := c.Start(ctx, p, into(db), often)
 		if crash {
-			f.hook = w.Crash
+			f.OnStrike(w.Crash)
 		}
 		finished, stop := context.WithCancel(ctx)
 		go func() {
@@ -90,7 +91,7 @@ func runWithRestarts(ctx context.Context, c *pipelinetest.Cluster, db *sql.DB, f
 		}()
 		err := c.AwaitFinished(finished, p)
 		stop()
-		if ended := w.Stop(); ended != nil && !errors.Is(ended, pipelinetest.ErrCrashed) && !errors.Is(ended, errLost) {
+		if ended := w.Stop(); ended != nil && !errors.Is(ended, pipelinetest.ErrCrashed) && !errors.Is(ended, checksql.ErrLost) {
 			return ended
 		}
 		if err == nil && c.Finished(p) {

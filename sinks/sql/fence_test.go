@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/leat-stream/leat/internal/checksql"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
 	sqlsink "github.com/leat-stream/leat/sinks/sql"
@@ -128,19 +129,17 @@ func TestApart(t *testing.T) {
 
 // Who takes a partition waits for a COMMIT that is under way, and begins behind it.
 func TestTakeDuringCommit(t *testing.T) {
-	f := new(faults)
+	f := new(checksql.Faults)
 	db := newDB(t, f)
 	defer db.Close()
 	a, b := opened(t, newSink(db)), opened(t, newSink(db))
 	take(t, a, 0)
 	committing, goOn := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	f.mu.Lock()
-	f.commit = func(_ *conn, inner func() error) error {
-		once.Do(func() { close(committing); <-goOn })
+	f.OnCommit(func(_ func(), inner func() error) error {
+		close(committing)
+		<-goOn
 		return inner()
-	}
-	f.mu.Unlock()
+	})
 	done := make(chan error, 1)
 	go func() { done <- commit(context.Background(), a, "x", 1) }()
 	<-committing
@@ -170,27 +169,22 @@ func TestTakeDuringCommit(t *testing.T) {
 // A COMMIT whose connection was lost may still be on its way. The sink waits for it
 // before it says what became of it.
 func TestLateCommit(t *testing.T) {
-	f := new(faults)
+	f := new(checksql.Faults)
 	db := newDB(t, f)
 	defer db.Close()
 	s := opened(t, newSink(db))
 	take(t, s, 0)
 	var late sync.WaitGroup
-	f.mu.Lock()
-	f.commit = func(c *conn, inner func() error) error {
-		f.mu.Lock()
-		f.commit = nil
-		f.mu.Unlock()
+	f.OnCommit(func(lose func(), inner func() error) error {
+		lose()
 		late.Go(func() {
 			<-time.After(100 * time.Millisecond)
-			if err := errors.Join(inner(), c.Conn.Close()); err != nil {
+			if err := inner(); err != nil {
 				t.Error(err)
 			}
 		})
-		c.lost = true
-		return errLost
-	}
-	f.mu.Unlock()
+		return checksql.ErrLost
+	})
 	if err := commit(t.Context(), s, "x", 1); err != nil {
 		t.Fatalf("the commit: %v; it has been committed", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"github.com/leat-stream/leat/internal/checksql"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
 	"github.com/leat-stream/leat/serde"
@@ -27,10 +28,10 @@ const tables = `
 
 // newDB returns a new database, on file as it would be, whose calls go through f if
 // that is not nil.
-func newDB(t testing.TB, f *faults) *sql.DB {
+func newDB(t testing.TB, f *checksql.Faults) *sql.DB {
 	t.Helper()
 	dsn := "file:" + filepath.Join(t.TempDir(), "test.db") + "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)"
-	db := sql.OpenDB(&connector{dsn: dsn, driver: &sqlite.Driver{}, faults: f})
+	db := checksql.Open(&sqlite.Driver{}, dsn, f)
 	if _, err := db.Exec(tables); err != nil {
 		t.Fatal(err)
 	}

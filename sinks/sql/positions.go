@@ -208,23 +208,9 @@ func (s *Sink) settle(ctx context.Context, cause error) error {
 	case committed:
 		return nil
 	case kept:
-		return s.refusedCommit(cause)
+		return s.refused("commit", cause)
 	}
 	return open("commit", cause)
-}
-
-// refusedCommit is the error of a COMMIT of which nothing is committed. If it is not one that
-// passes, the same would come again: a constraint that is deferred to the COMMIT, an error
-// that a write function has kept for itself.
-func (s *Sink) refusedCommit(cause error) error {
-	s.refusals++
-	if pipeline.IsRetriable(cause) {
-		s.refusals = 0
-	}
-	if s.refusals >= maxRefusals || pipeline.IsFatal(cause) {
-		return pipeline.Fatal(fmt.Errorf("the database refuses the COMMIT; a write function must return the error of every statement, and no constraint may be deferred: %w", cause))
-	}
-	return definite("commit", cause)
 }
 
 // inTx runs f in a transaction of its own.

@@ -29,7 +29,7 @@ type Sink struct {
 	offsets  []pipeline.Offset
 	group    string // theirs
 	careful  bool   // some record was refused: which, and are there others?
-	refusals int    // of a COMMIT, in a row
+	refusals int    // in a row, see refused
 
 	mu    sync.Mutex
 	taken map[key]row
@@ -107,7 +107,6 @@ func (s *Sink) Init(ctx context.Context) error {
 
 // Begin opens a transaction. That of the database begins with its first write.
 func (s *Sink) Begin(context.Context) error {
-	s.rollBack()
 	s.offsets, s.group = nil, ""
 	return nil
 }

@@ -139,10 +139,6 @@ func (s *Sink) write(ctx context.Context, t *transaction, w *Writer, outputs []p
 	return err
 }
 
-// maxRefusals is how often in a row the database may refuse a COMMIT, and not for a reason
-// that passes.
-const maxRefusals = 3
-
 // commit writes what waits, the positions, and commits.
 func (s *Sink) commit(ctx context.Context) error {
 	if err := s.writeOut(ctx); err != nil {
@@ -171,12 +167,25 @@ func (s *Sink) commit(ctx context.Context) error {
 
 // beforeCommit is an error of the database itself, before anything was committed.
 func (s *Sink) beforeCommit(op string, err error) error {
-	err = s.cfg.Dialect.Classify(err)
-	switch {
-	case pipeline.IsFatal(err):
-		return pipeline.Fatal(&pipeline.SinkError{Op: op, Err: err})
-	case errors.Is(err, ErrFenced):
+	if errors.Is(err, ErrFenced) {
 		return open(op, err)
+	}
+	return s.refused(op, s.cfg.Dialect.Classify(err))
+}
+
+// maxRefusals is how often in a row the database may refuse what is the sink's own, and not
+// for a reason that passes.
+const maxRefusals = 3
+
+// refused is an error after which nothing is committed, and which no record is to blame for.
+// If it is not one that passes, the same would come again: a constraint that is deferred to the
+// COMMIT, a table that is gone.
+func (s *Sink) refused(op string, err error) error {
+	if s.refusals++; pipeline.IsRetriable(err) {
+		s.refusals = 0
+	}
+	if s.refusals >= maxRefusals || pipeline.IsFatal(err) {
+		return pipeline.Fatal(&pipeline.SinkError{Op: op, Err: fmt.Errorf("the database refuses the sink's own statements; a write function must return every error, and no constraint may be deferred to the COMMIT: %w", err)})
 	}
 	return definite(op, err)
 }
