@@ -17,9 +17,21 @@ type PositionSink interface {
 	// Take makes this sink the one that commits the position of a partition for a group.
 	// When it returns, whoever has taken the partition before can commit nothing of it any
 	// more, and what was being committed then is decided. It returns the position that is
-	// stored, or else start, which it stores. It may be called from several goroutines at
-	// once, and during any method but Init and Close.
-	Take(ctx context.Context, group string, part Partition, start int64) (next int64, err error)
+	// stored, or else that of b, which it stores. It may be called from several goroutines
+	// at once, and during any method but Init and Close.
+	Take(ctx context.Context, b Beginning) (next int64, err error)
+}
+
+// Beginning is what a source knows of where it begins a partition.
+type Beginning struct {
+	Partition
+	// Group is the consumer group; [Worker.Start] fills it in.
+	Group string
+	// TopicID tells a topic from another one that has, or had, its name: whatever is stored of
+	// that one is of no use. "" if the source does not know it.
+	TopicID string
+	// Position is where the source would begin by itself.
+	Position int64
 }
 
 // tellTimeout bounds how long the group may hold up a worker that tells it a position.
@@ -42,28 +54,30 @@ func newKeeping(sink Sink, g Guarantee) keeping {
 	return keeping{sink: k, starts: map[Partition]int64{}, untold: map[Partition]int64{}}
 }
 
-// Start returns where a partition begins: at committed, which is what the source has
+// Start returns where a partition begins: at b's Position, which is what the source has
 // found, or where the sink says if it is a [PositionSink]. A source whose [Terms] say
 // AsksStart calls it for each partition that it is given, within the session and before
 // Claim. It tries again until ctx ends, or the session.
-func (w *Worker) Start(ctx context.Context, part Partition, committed int64) (int64, error) {
+func (w *Worker) Start(ctx context.Context, b Beginning) (int64, error) {
 	if w.keep.sink == nil {
-		return committed, nil
+		return b.Position, nil
 	}
+	part := b.Partition
 	w.mu.RLock()
 	session, over := w.session, w.sessionOver
 	w.mu.RUnlock()
 	if session == nil {
 		return 0, fmt.Errorf("pipeline %q: %v: Start is called within a session, after Begin", w.p.name, part)
 	}
+	b.Group = session.Group().Group
 	for try := 0; ; try++ {
-		next, err := w.keep.sink.Take(ctx, session.Group().Group, part, committed)
+		next, err := w.keep.sink.Take(ctx, b)
 		switch {
 		case err == nil:
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.keep.starts[part] = next
-			if next != committed {
+			if next != b.Position {
 				w.keep.untold[part] = next
 			}
 			return next, nil

@@ -80,15 +80,16 @@ func (k *keeper) Commit(context.Context) error {
 	return nil
 }
 
-func (k *keeper) Take(_ context.Context, group string, part pipeline.Partition, start int64) (int64, error) {
+func (k *keeper) Take(_ context.Context, b pipeline.Beginning) (int64, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.refuse != nil {
 		return 0, k.refuse
 	}
-	k.owner[part], k.groups = k, append(k.groups, group)
+	part := b.Partition
+	k.owner[part], k.groups = k, append(k.groups, b.Group)
 	if _, ok := k.next[part]; !ok {
-		k.next[part] = start
+		k.next[part] = b.Position
 	}
 	return k.next[part], nil
 }
@@ -159,7 +160,7 @@ func (s stubborn) Run(ctx context.Context, w *pipeline.Worker) error {
 	if err := w.Ready(ctx); err != nil {
 		return err
 	}
-	if _, err := w.Start(ctx, pipeline.Partition{Topic: "in"}, 0); err == nil {
+	if _, err := w.Start(ctx, pipeline.Beginning{Partition: pipeline.Partition{Topic: "in"}}); err == nil {
 		return errors.New("Start before Begin")
 	}
 	w.Begin(&noSession{})
@@ -167,7 +168,7 @@ func (s stubborn) Run(ctx context.Context, w *pipeline.Worker) error {
 	if _, err := w.Claim(pipeline.Partition{Topic: "in"}, 0); err == nil {
 		return errors.New("a claim without Start")
 	}
-	at, err := w.Start(ctx, pipeline.Partition{Topic: "in"}, 0)
+	at, err := w.Start(ctx, pipeline.Beginning{Partition: pipeline.Partition{Topic: "in"}})
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (w *Worker) sink() pipeline.Sink {
 	}
 	ft := &foreignTransactional{s, tx}
 	if keeper, ok := tx.(pipeline.PositionSink); ok {
-		k := &foreignKeeper{foreignTransactional: ft, sink: keeper, taken: map[pipeline.Partition]string{}}
+		k := &foreignKeeper{foreignTransactional: ft, sink: keeper, taken: map[pipeline.Partition]pipeline.Beginning{}}
 		w.fence = k.fence
 		return k
 	}
@@ -92,15 +92,15 @@ type foreignKeeper struct {
 	sink pipeline.PositionSink
 
 	mu    sync.Mutex
-	taken map[pipeline.Partition]string // the group
+	taken map[pipeline.Partition]pipeline.Beginning
 }
 
-func (s *foreignKeeper) Take(ctx context.Context, group string, part pipeline.Partition, start int64) (next int64, err error) {
-	err = s.step(ctx, Event{Step: StepTake, Partition: part}, func() (err error) {
+func (s *foreignKeeper) Take(ctx context.Context, b pipeline.Beginning) (next int64, err error) {
+	err = s.step(ctx, Event{Step: StepTake, Partition: b.Partition}, func() (err error) {
 		s.mu.Lock()
-		s.taken[part] = group
+		s.taken[b.Partition] = b
 		s.mu.Unlock()
-		next, err = s.sink.Take(ctx, group, part, start)
+		next, err = s.sink.Take(ctx, b)
 		return err
 	})
 	return next, err
@@ -118,8 +118,8 @@ func (s *foreignKeeper) fence(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for part, group := range s.taken {
-		if _, err := rival.Take(ctx, group, part, 0); err != nil {
+	for _, b := range s.taken {
+		if _, err := rival.Take(ctx, b); err != nil {
 			return err
 		}
 	}

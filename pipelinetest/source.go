@@ -291,7 +291,7 @@ func (s *session) feed(part pipeline.Partition, cl *claim) error {
 		return err
 	}
 	var ec *pipeline.Claim
-	if at, err = s.engine.Start(ctx, part, at); err != nil {
+	if at, err = s.engine.Start(ctx, pipeline.Beginning{Partition: part, Position: at}); err != nil {
 		if pipeline.IsFatal(err) {
 			return err
 		}

@@ -20,8 +20,8 @@
 // ExactlyOnce with [pipeline.ErrGuarantee]; under AtLeastOnce the sink writes in transactions, too,
 // but without positions.
 //
-// Positions are those of one topic in one cluster. If the topic is deleted and made
-// anew, delete its rows.
+// Positions are those of one topic in one cluster. If the topic is deleted and made again,
+// Run fails with [ErrReplaced] until its rows are deleted, too (brokers before 2.8 do not tell).
 package sqlsink
 
 import (

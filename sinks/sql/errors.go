@@ -17,6 +17,9 @@ var (
 	// row was changed by hand. Nothing of the transaction is committed; the worker
 	// begins a new session.
 	ErrFenced = errors.New("the partition has been taken by another worker")
+	// ErrReplaced says that a topic was deleted and made again since its positions were
+	// stored: they mean nothing in the new one. Delete its rows to begin it anew.
+	ErrReplaced = errors.New("the topic is not the one whose positions are stored, it was deleted and made again; delete its rows from the table to begin it anew")
 	// ErrEnded says that a write function has ended the transaction. The pipeline
 	// fails: what it has committed so would be repeated.
 	ErrEnded = errors.New("a write function has ended the transaction, which is the sink's to end")

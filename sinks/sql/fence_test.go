@@ -37,7 +37,7 @@ func opened(t *testing.T, s *sqlsink.Sink) *sqlsink.Sink {
 
 func take(t *testing.T, s *sqlsink.Sink, start int64) int64 {
 	t.Helper()
-	next, err := s.Take(t.Context(), group, part, start)
+	next, err := s.Take(t.Context(), pipeline.Beginning{Group: group, Partition: part, Position: start})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestApart(t *testing.T) {
 	defer db.Close()
 	s := opened(t, newSink(db))
 	take(t, s, 1)
-	if next, err := s.Take(t.Context(), "another", part, 2); err != nil || next != 2 {
+	if next, err := s.Take(t.Context(), pipeline.Beginning{Group: "another", Partition: part, Position: 2}); err != nil || next != 2 {
 		t.Errorf("another group begins at %d (%v), want 2", next, err)
 	}
 	moved := newSink(db)
@@ -124,6 +124,26 @@ func TestApart(t *testing.T) {
 	}
 	if next := take(t, moved, 3); next != 3 {
 		t.Errorf("in another cluster it begins at %d, want 3", next)
+	}
+}
+
+// A topic that was deleted and made again is not gone on with where the old one was.
+func TestReplacedTopic(t *testing.T) {
+	db := newDB(t, nil)
+	defer db.Close()
+	s := opened(t, newSink(db))
+	take(t, s, 7) // of a source that does not know the id
+	for _, id := range []string{"one", "one", ""} {
+		if next, err := s.Take(t.Context(), pipeline.Beginning{Group: group, Partition: part, TopicID: id}); err != nil || next != 7 {
+			t.Errorf("topic %q: %d, %v, want 7", id, next, err)
+		}
+	}
+	_, err := s.Take(t.Context(), pipeline.Beginning{Group: group, Partition: part, TopicID: "two"})
+	if !errors.Is(err, sqlsink.ErrReplaced) || !pipeline.IsFatal(err) {
+		t.Errorf("another topic: %v, want ErrReplaced, which is fatal", err)
+	}
+	if err := commit(t.Context(), s, "x", 8); err != nil { // the attempt has changed nothing
+		t.Error(err)
 	}
 }
 
@@ -145,7 +165,7 @@ func TestTakeDuringCommit(t *testing.T) {
 	<-committing
 	taken := make(chan int64, 1)
 	go func() {
-		next, err := b.Take(context.Background(), group, part, 0)
+		next, err := b.Take(context.Background(), pipeline.Beginning{Group: group, Partition: part})
 		if err != nil {
 			t.Error(err)
 		}

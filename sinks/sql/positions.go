@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leat-stream/leat/pipeline"
@@ -21,7 +22,7 @@ type row struct{ epoch, next int64 }
 
 // statements are those on the table, as the database has them.
 type statements struct {
-	look, create, take, read, insert, advance, retake string
+	look, create, take, read, insert, name, advance, retake string
 }
 
 const ofRow = " WHERE cluster = ? AND consumer_group = ? AND topic = ? AND part = ?"
@@ -34,11 +35,12 @@ func (c *Config) statements() statements {
 		look: on("SELECT epoch FROM {table} WHERE part < 0"),
 		create: on(`CREATE TABLE IF NOT EXISTS {table} (
 			cluster VARCHAR(255) NOT NULL, consumer_group VARCHAR(255) NOT NULL, topic VARCHAR(255) NOT NULL, part INTEGER NOT NULL,
-			next_offset BIGINT NOT NULL, epoch BIGINT NOT NULL, taken_by VARCHAR(255) NOT NULL,
+			topic_id VARCHAR(255) NOT NULL, next_offset BIGINT NOT NULL, epoch BIGINT NOT NULL, taken_by VARCHAR(255) NOT NULL,
 			PRIMARY KEY (cluster, consumer_group, topic, part))`),
 		take:   on("UPDATE {table} SET epoch = epoch + 1, taken_by = ?{row}"),
-		read:   on("SELECT epoch, next_offset FROM {table}{row}"),
-		insert: on("INSERT INTO {table} (taken_by, cluster, consumer_group, topic, part, next_offset, epoch) VALUES (?, ?, ?, ?, ?, ?, 1)"),
+		read:   on("SELECT epoch, next_offset, topic_id FROM {table}{row}"),
+		insert: on("INSERT INTO {table} (taken_by, cluster, consumer_group, topic, part, next_offset, topic_id, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, 1)"),
+		name:   on("UPDATE {table} SET topic_id = ?{row}"),
 		// The row must be as this sink left it, or another one has taken it.
 		advance: on("UPDATE {table} SET next_offset = ?{row} AND epoch = ? AND next_offset = ?"),
 		retake:  on("UPDATE {table} SET epoch = epoch + 1{row} AND epoch = ?"),
@@ -73,18 +75,18 @@ func (s *Sink) prepare(ctx context.Context) error {
 }
 
 // Take implements [pipeline.PositionSink]. The update waits for whoever is committing a
-// position of the partition just now, also for one whose process is gone and whose COMMIT is still on its way.
-func (s *Sink) Take(ctx context.Context, group string, part pipeline.Partition, start int64) (next int64, err error) {
+// position of the partition just now, also for one whose process is gone and whose COMMIT is
+// still on its way.
+func (s *Sink) Take(ctx context.Context, b pipeline.Beginning) (next int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	if start < 0 {
-		return 0, pipeline.Fatal(fmt.Errorf("%v: the source does not know where it begins", part))
+	if b.Position < 0 {
+		return 0, pipeline.Fatal(fmt.Errorf("%v: the source does not know where it begins", b.Partition))
 	}
-	k := key{group, part}
 	var r row
 	for try := range 2 {
 		err = s.inTx(ctx, func(tx *sql.Tx) (err error) {
-			r, err = s.takeRow(ctx, tx, k, start)
+			r, err = s.takeRow(ctx, tx, b)
 			return err
 		})
 		if !errors.Is(err, errInsert) || try > 0 {
@@ -96,26 +98,33 @@ func (s *Sink) Take(ctx context.Context, group string, part pipeline.Partition, 
 		return 0, s.cfg.Dialect.Classify(fmt.Errorf("table %s: %w", s.cfg.OffsetsTable, err))
 	}
 	s.mu.Lock()
-	s.taken[k] = r
+	s.taken[key{b.Group, b.Partition}] = r
 	s.mu.Unlock()
 	return r.next, nil
 }
 
 var errInsert = errors.New("new row")
 
-func (s *Sink) takeRow(ctx context.Context, tx *sql.Tx, k key, start int64) (r row, err error) {
-	n, err := affected(tx.ExecContext(ctx, s.sql.take, append([]any{s.cfg.Owner}, s.of(k)...)...))
+func (s *Sink) takeRow(ctx context.Context, tx *sql.Tx, b pipeline.Beginning) (r row, err error) {
+	at := s.of(key{b.Group, b.Partition})
+	n, err := affected(tx.ExecContext(ctx, s.sql.take, slices.Concat([]any{s.cfg.Owner}, at)...))
 	if err != nil {
 		return r, err
 	}
 	if n == 0 {
-		args := append([]any{s.cfg.Owner}, s.of(k)...)
-		if _, err := tx.ExecContext(ctx, s.sql.insert, append(args, start)...); err != nil {
+		if _, err := tx.ExecContext(ctx, s.sql.insert, slices.Concat([]any{s.cfg.Owner}, at, []any{b.Position, b.TopicID})...); err != nil {
 			return r, fmt.Errorf("%w: %w", errInsert, err)
 		}
-		return row{epoch: 1, next: start}, nil
+		return row{epoch: 1, next: b.Position}, nil
 	}
-	err = tx.QueryRowContext(ctx, s.sql.read, s.of(k)...).Scan(&r.epoch, &r.next)
+	var id string
+	if err := tx.QueryRowContext(ctx, s.sql.read, at...).Scan(&r.epoch, &r.next, &id); err != nil || id == b.TopicID || b.TopicID == "" {
+		return r, err
+	}
+	if id != "" {
+		return r, pipeline.Fatal(fmt.Errorf("%v: %w", b.Partition, ErrReplaced))
+	}
+	_, err = tx.ExecContext(ctx, s.sql.name, slices.Concat([]any{b.TopicID}, at)...)
 	return r, err
 }
 
@@ -178,7 +187,7 @@ func (s *Sink) settle(ctx context.Context, cause error) error {
 				return fmt.Errorf("%v: %w", o.Partition, ErrFenced)
 			}
 			var r row
-			if err := tx.QueryRowContext(ctx, s.sql.read, s.of(k)...).Scan(&r.epoch, &r.next); err != nil {
+			if err := tx.QueryRowContext(ctx, s.sql.read, s.of(k)...).Scan(&r.epoch, &r.next, new(string)); err != nil {
 				return err
 			}
 			found[k] = r

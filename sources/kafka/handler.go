@@ -118,7 +118,7 @@ func (h *handler) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.Co
 			return err
 		}
 	}
-	start, err := h.w.Start(ctx, part, start)
+	start, err := h.w.Start(ctx, pipeline.Beginning{Partition: part, TopicID: h.s.ids[part.Topic], Position: start})
 	if err != nil {
 		if pipeline.IsFatal(err) {
 			h.fail(errFailed{err})

@@ -25,6 +25,7 @@ type Source struct {
 	client *cluster.Client
 	parts  []pipeline.Partition // of the inputs
 	ends   map[pipeline.Partition]int64
+	ids    map[string]string // of the inputs
 
 	mu   sync.Mutex
 	last pipeline.GroupMetadata // as of the latest session
@@ -55,6 +56,9 @@ func (s *Source) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, 
 		for p := range counts[topic] {
 			s.parts = append(s.parts, pipeline.Partition{Topic: topic, Partition: p})
 		}
+	}
+	if s.ids, err = client.TopicIDs(ctx, spec.Inputs); err != nil {
+		return pipeline.Terms{}, err
 	}
 	if s.cfg.UntilEnd {
 		if s.ends, err = client.Offsets(ctx, spec.Inputs, cluster.Latest); err != nil {

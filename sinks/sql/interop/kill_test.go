@@ -153,6 +153,7 @@ func TestKill9(t *testing.T) {
 			// Somewhere in what was fed just now.
 			goal := before + 1 + chance.IntN(betweenEach/2)
 			checktest.Await(t, "more effects", 30*time.Second, func() bool { return effects() >= goal })
+			<-time.After(time.Duration(chance.IntN(20_000)) * time.Microsecond) // or it would always be just behind a commit
 			i := chance.IntN(len(workers))
 			workers[i].kill(t)
 			workers[i] = start(t, fmt.Sprintf("w%d", i), env...)

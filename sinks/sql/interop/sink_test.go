@@ -58,7 +58,10 @@ func TestEveryCall(t *testing.T) {
 	})
 }
 
-var part = pipeline.Partition{Topic: "in", Partition: 0}
+var (
+	part      = pipeline.Partition{Topic: "in", Partition: 0}
+	beginning = pipeline.Beginning{Partition: part, Group: "test"}
+)
 
 func opened(t *testing.T, s *sqlsink.Sink) *sqlsink.Sink {
 	t.Helper()
@@ -91,7 +94,7 @@ func TestTakeDuringCommit(t *testing.T) {
 		db := d.open(t, dsn, f)
 		setup(t, db)
 		a, b := opened(t, newSink(d, db)), opened(t, newSink(d, d.open(t, dsn, nil)))
-		if _, err := a.Take(t.Context(), "test", part, 0); err != nil {
+		if _, err := a.Take(t.Context(), beginning); err != nil {
 			t.Fatal(err)
 		}
 		committing, goOn := make(chan struct{}), make(chan struct{})
@@ -105,7 +108,7 @@ func TestTakeDuringCommit(t *testing.T) {
 		<-committing
 		taken := make(chan int64, 1)
 		go func() {
-			next, err := b.Take(context.Background(), "test", part, 0)
+			next, err := b.Take(context.Background(), beginning)
 			if err != nil {
 				t.Error(err)
 			}
@@ -144,7 +147,7 @@ func TestLateCommit(t *testing.T) {
 		db := d.open(t, d.fresh(t), f)
 		setup(t, db)
 		s := opened(t, newSink(d, db))
-		if _, err := s.Take(t.Context(), "test", part, 0); err != nil {
+		if _, err := s.Take(t.Context(), beginning); err != nil {
 			t.Fatal(err)
 		}
 		var late sync.WaitGroup
@@ -184,7 +187,7 @@ func TestAllAtOnce(t *testing.T) {
 				s := newSink(d, db)
 				_, err := s.Open(context.Background(), pipeline.Spec{Inputs: []string{"in"}, Outputs: []string{"dlq", "effects"}, Cluster: "c"})
 				if err == nil {
-					_, err = s.Take(context.Background(), "test", part, 5)
+					_, err = s.Take(context.Background(), beginning)
 				}
 				if err != nil {
 					t.Error(err)
