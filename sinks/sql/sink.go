@@ -22,7 +22,7 @@ type Sink struct {
 	sql     statements
 	cluster string // of the positions
 
-	sending  sync.Mutex // Sends come several at once
+	work     sync.Mutex // Sends come several at once; a Close may come during what was given up
 	waiting  map[string][]pipeline.Output
 	waits    int
 	tx       *transaction // or nil
@@ -96,6 +96,8 @@ func (s *Sink) covers(spec pipeline.Spec) error {
 
 // Init forgets what was taken, drops what is open and finds the database there.
 func (s *Sink) Init(ctx context.Context) error {
+	s.work.Lock()
+	defer s.work.Unlock()
 	s.rollBack()
 	s.mu.Lock()
 	clear(s.taken)
@@ -107,14 +109,16 @@ func (s *Sink) Init(ctx context.Context) error {
 
 // Begin opens a transaction. That of the database begins with its first write.
 func (s *Sink) Begin(context.Context) error {
+	s.work.Lock()
+	defer s.work.Unlock()
 	s.offsets, s.group = nil, ""
 	return nil
 }
 
 // Send takes outputs, and writes what waits when it is enough.
 func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
-	s.sending.Lock()
-	defer s.sending.Unlock()
+	s.work.Lock()
+	defer s.work.Unlock()
 	for i := range outputs {
 		o := &outputs[i]
 		s.waiting[o.Topic] = append(s.waiting[o.Topic], *o)
@@ -128,6 +132,8 @@ func (s *Sink) Send(ctx context.Context, outputs []pipeline.Output) error {
 
 // Flush writes and commits what waits, without positions, for AtLeastOnce.
 func (s *Sink) Flush(ctx context.Context) error {
+	s.work.Lock()
+	defer s.work.Unlock()
 	if s.waits == 0 && s.tx == nil {
 		return nil
 	}
@@ -137,23 +143,35 @@ func (s *Sink) Flush(ctx context.Context) error {
 
 // SendOffsets takes the positions of the transaction.
 func (s *Sink) SendOffsets(_ context.Context, offsets []pipeline.Offset, group pipeline.GroupMetadata) error {
+	s.work.Lock()
+	defer s.work.Unlock()
 	s.offsets, s.group = slices.Clone(offsets), group.Group
 	return nil
 }
 
 // Commit writes what waits and the positions, and commits. If the database does not
 // say what became of it, the sink asks.
-func (s *Sink) Commit(ctx context.Context) error { return s.commit(ctx) }
+func (s *Sink) Commit(ctx context.Context) error {
+	s.work.Lock()
+	defer s.work.Unlock()
+	return s.commit(ctx)
+}
 
 // Abort rolls back.
 func (s *Sink) Abort(context.Context) error {
+	s.work.Lock()
+	defer s.work.Unlock()
 	s.rollBack()
 	return nil
 }
 
-// Close rolls back what is open. The database stays open.
+// Close rolls back what is open. The database stays open. What is still at work has been
+// given up, and its context has ended: it rolls back by itself.
 func (s *Sink) Close() error {
-	s.rollBack()
+	if s.work.TryLock() {
+		defer s.work.Unlock()
+		s.rollBack()
+	}
 	return nil
 }
 

@@ -17,6 +17,9 @@ type transaction struct {
 	tx     *sql.Tx
 	ctx    context.Context // its own: what ends it rolls it back
 	cancel context.CancelCauseFunc
+
+	timeout time.Duration
+	late    *time.Timer // ends it, while a piece of its work runs
 }
 
 // transaction returns the open one, begun if need be.
@@ -24,9 +27,11 @@ func (s *Sink) transaction(ctx context.Context) (*transaction, error) {
 	if s.tx != nil {
 		return s.tx, nil
 	}
-	t := new(transaction)
+	t := &transaction{timeout: s.cfg.Timeout}
 	t.ctx, t.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	err := s.within(ctx, t, func() (err error) {
+	t.late = time.AfterFunc(t.timeout, func() { t.cancel(fmt.Errorf("%w within %v", errNoAnswer, t.timeout)) })
+	defer t.follow(ctx)()
+	err := t.within(func() (err error) {
 		t.tx, err = s.cfg.DB.BeginTx(t.ctx, nil)
 		return err
 	})
@@ -38,14 +43,20 @@ func (s *Sink) transaction(ctx context.Context) (*transaction, error) {
 	return t, nil
 }
 
-// within runs a piece of a transaction's work and ends the transaction if that takes
-// longer than Timeout, or if ctx ends. What counts is the piece, not the whole: how much is
-// in a transaction depends on how fast the database is.
-func (s *Sink) within(ctx context.Context, t *transaction, piece func() error) error {
-	late := time.AfterFunc(s.cfg.Timeout, func() { t.cancel(fmt.Errorf("%w within %v", errNoAnswer, s.cfg.Timeout)) })
-	defer late.Stop()
-	defer context.AfterFunc(ctx, func() { t.cancel(context.Cause(ctx)) })()
+var errNoAnswer = errors.New("the database has not answered")
+
+// follow ends the transaction when ctx ends, until the returned function is called.
+func (t *transaction) follow(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { t.cancel(context.Cause(ctx)) })
+}
+
+// within runs a piece of the transaction's work and ends the transaction if that takes
+// longer than Timeout. What counts is the piece, not the whole: how much is in a transaction
+// depends on how fast the database is.
+func (t *transaction) within(piece func() error) error {
+	t.late.Reset(t.timeout)
 	err := piece()
+	t.late.Stop()
 	switch {
 	case err != nil && t.ctx.Err() != nil:
 		return pipeline.Retriable(fmt.Errorf("%w: %w", context.Cause(t.ctx), err))
@@ -55,7 +66,12 @@ func (s *Sink) within(ctx context.Context, t *transaction, piece func() error) e
 	return err
 }
 
-var errNoAnswer = errors.New("the database has not answered")
+func (t *transaction) exec(statement string) error {
+	return t.within(func() error {
+		_, err := t.tx.ExecContext(t.ctx, statement)
+		return err
+	})
+}
 
 // rollBack ends the open transaction, if there is one, and drops what waits.
 func (s *Sink) rollBack() {
@@ -65,9 +81,7 @@ func (s *Sink) rollBack() {
 	}
 	t := s.tx
 	s.tx = nil
-	late := time.AfterFunc(s.cfg.Timeout, func() { t.cancel(errNoAnswer) })
-	defer late.Stop()
-	_ = t.tx.Rollback() // an error is of the connection, which is dropped: it is rolled back there, too
+	_ = t.within(t.tx.Rollback) // an error is of the connection, which is dropped: it is rolled back there, too
 	t.cancel(nil)
 }
 
@@ -82,6 +96,7 @@ func (s *Sink) writeOut(ctx context.Context) (err error) {
 	if err != nil {
 		return s.beforeCommit("begin", err)
 	}
+	defer t.follow(ctx)()
 	careful := s.careful
 	var refused *pipeline.SinkError
 	for i := range s.cfg.Writers {
@@ -91,7 +106,7 @@ func (s *Sink) writeOut(ctx context.Context) (err error) {
 			size = 1
 		}
 		for outputs := range slices.Chunk(s.waiting[w.topic], size) {
-			err := s.write(ctx, t, w, outputs, careful)
+			err := s.write(t, w, outputs, careful)
 			se, ok := err.(*pipeline.SinkError)
 			switch {
 			case err == nil:
@@ -115,16 +130,13 @@ func (s *Sink) writeOut(ctx context.Context) (err error) {
 
 // write calls a writer. One that is careful has a savepoint to go back to, so that one
 // abort finds all records that are refused.
-func (s *Sink) write(ctx context.Context, t *transaction, w *Writer, outputs []pipeline.Output, careful bool) error {
-	exec := func(statement string) error {
-		return s.within(ctx, t, func() error { _, err := t.tx.ExecContext(t.ctx, statement); return err })
-	}
+func (s *Sink) write(t *transaction, w *Writer, outputs []pipeline.Output, careful bool) error {
 	if careful {
-		if err := exec("SAVEPOINT leat_record"); err != nil {
+		if err := t.exec("SAVEPOINT leat_record"); err != nil {
 			return s.beforeCommit("savepoint", err)
 		}
 	}
-	err := s.within(ctx, t, func() error { return w.call(t.ctx, t.tx, outputs) })
+	err := t.within(func() error { return w.call(t.ctx, t.tx, outputs) })
 	end := "RELEASE SAVEPOINT leat_record"
 	if err != nil {
 		err = s.failed(w, outputs, err)
@@ -133,7 +145,7 @@ func (s *Sink) write(ctx context.Context, t *transaction, w *Writer, outputs []p
 	if !careful {
 		return err
 	}
-	if failed := exec(end); failed != nil {
+	if failed := t.exec(end); failed != nil {
 		return s.beforeCommit("savepoint", errors.Join(failed, err))
 	}
 	return err
@@ -145,11 +157,12 @@ func (s *Sink) commit(ctx context.Context) error {
 		return err
 	}
 	t := s.tx
-	if err := s.within(ctx, t, func() error { return s.advance(t.ctx, t.tx) }); err != nil {
+	defer t.follow(ctx)()
+	if err := t.within(func() error { return s.advance(t.ctx, t.tx) }); err != nil {
 		s.rollBack()
 		return s.beforeCommit("offsets", err)
 	}
-	err := s.within(ctx, t, t.tx.Commit)
+	err := t.within(t.tx.Commit)
 	s.tx = nil
 	t.cancel(nil)
 	if pipeline.IsFatal(err) {
