@@ -70,12 +70,12 @@ func run(ctx context.Context, out io.Writer, csvFile, dbFile, brokers string) er
 
 	n, err := load(ctx, addresses, input)
 	if err != nil {
-		return fmt.Errorf("CSV to Kafka: %w", err)
+		return fmt.Errorf("from CSV to Kafka: %w", err)
 	}
 	fmt.Fprintf(out, "%d orders from CSV to the topic %q\n", n, topic)
 	for _, run := range []string{"first", "second"} { // the second has nothing left to do
 		if err := store(ctx, addresses, db); err != nil {
-			return fmt.Errorf("Kafka to SQLite: %w", err)
+			return fmt.Errorf("from Kafka to SQLite: %w", err)
 		}
 		fmt.Fprintf(out, "\nin SQLite after the %s run:\n", run)
 		if err := report(ctx, db, out); err != nil {
