@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,13 +225,13 @@ func TestZombie(t *testing.T) {
 		want := feed(c, 12)
 		frozen, goOn := make(chan struct{}), make(chan struct{})
 		var once sync.Once
-		fenced := 0
+		var inits atomic.Int32
 		c.OnStep(func(_ context.Context, e pipelinetest.Event) error {
 			if e.Worker == "a" && e.Step == pipelinetest.StepCommit && e.When == pipelinetest.Before {
 				once.Do(func() { close(frozen); <-goOn })
 			}
 			if e.Worker == "a" && e.Step == pipelinetest.StepInit && e.When == pipelinetest.After {
-				fenced++
+				inits.Add(1)
 			}
 			return nil
 		})
@@ -244,8 +245,8 @@ func TestZombie(t *testing.T) {
 		close(goOn)
 		synctest.Wait()
 		time.Sleep(time.Minute) // a joins again
-		if fenced != 2 {
-			t.Errorf("a was initialised %d times, want 2: at its start and when it was fenced", fenced)
+		if n := inits.Load(); n != 2 {
+			t.Errorf("a was initialised %d times, want 2: at its start and when it was fenced", n)
 		}
 		for _, w := range []*pipelinetest.Worker{a, b} {
 			if err := w.Stop(); err != nil {

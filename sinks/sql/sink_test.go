@@ -95,7 +95,7 @@ func TestAtLeastOnce(t *testing.T) {
 		Build: newPipeline,
 		Feed: func(c *pipelinetest.Cluster) {
 			db = newDB(t, nil)
-			want = feed(c, 6)
+			want = feed(c, 4)
 		},
 		Options: []pipelinetest.Option{
 			pipelinetest.Into(func() pipeline.Sink { return newSink(db) }), often, pipelinetest.Engine(pipeline.Require(pipeline.AtLeastOnce)),
@@ -180,9 +180,10 @@ func TestLargeTransaction(t *testing.T) {
 		defer db.Close()
 		p := newPipeline()
 		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 2)})
-		want := feed(c, 3000)
+		const n = 1000
+		want := feed(c, n)
 		bad := 0
-		for i := range 3000 {
+		for i := range n {
 			if i%7 == 5 {
 				bad += 2
 			}
