@@ -68,9 +68,11 @@ func setup(t testing.TB, db *sql.DB) {
 	}
 }
 
-func newPipeline(name string) *pipeline.Pipeline {
+func newPipeline(name string) *pipeline.Pipeline { return newPipelineOf(name, "in") }
+
+func newPipelineOf(name, topic string) *pipeline.Pipeline {
 	p := pipeline.New(name, pipeline.DeadLetter("dlq"))
-	pipeline.To(pipeline.From(p, "in", serde.String()), "effects", serde.String())
+	pipeline.To(pipeline.From(p, topic, serde.String()), "effects", serde.String())
 	return p
 }
 

@@ -26,6 +26,7 @@ import (
 const (
 	workerName    = "LEAT_SQL_WORKER"
 	workerBrokers = "LEAT_SQL_BROKERS"
+	workerTopic   = "LEAT_SQL_TOPIC"
 	workerDB      = "LEAT_SQL_DATABASE"
 	workerDSN     = "LEAT_SQL_DSN"
 )
@@ -48,10 +49,11 @@ func work(name string) error {
 	d := named(os.Getenv(workerDB))
 	db := checksql.Open(d.driver, os.Getenv(workerDSN), nil)
 	defer db.Close()
+	topic := os.Getenv(workerTopic)
 	source := kafkasource.New(kafkasource.Config{
 		Brokers: strings.Split(os.Getenv(workerBrokers), ","), Instance: name, SessionTimeout: 6 * time.Second, HeartbeatInterval: 200 * time.Millisecond,
 	})
-	return pipeline.Run(ctx, newPipeline("kill"), source, newSink(d, db), pipeline.CommitEvery(10*time.Millisecond, 20, 0))
+	return pipeline.Run(ctx, newPipelineOf(topic, topic), source, newSink(d, db), pipeline.CommitEvery(10*time.Millisecond, 20, 0))
 }
 
 // process is a worker's.
@@ -97,21 +99,32 @@ func (p *process) stop() error {
 	return err
 }
 
-const (
-	kills       = 12
-	betweenEach = 150 // records
-)
+// brokersWith returns the Kafka that LEAT_TEST_BROKERS names, or one in this process, with
+// a topic of four partitions.
+func brokersWith(t *testing.T, topic string) []string {
+	t.Helper()
+	if real := os.Getenv("LEAT_TEST_BROKERS"); real != "" {
+		brokers := strings.Split(real, ",")
+		checktest.Dial(t, brokers).CreateTopic(topic, 4, nil)
+		return brokers
+	}
+	fake, err := embedded.Start(embedded.Config{Topics: []embedded.Topic{{Name: topic, Partitions: 4}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fake.Close() })
+	return fake.Brokers()
+}
+
+const kills = 25
 
 // Two workers share a topic and write to one database. Now the one, now the other is killed with
 // SIGKILL, in the midst of its work, and started again. Each record has its effect once.
 func TestKill9(t *testing.T) {
 	on(t, func(t *testing.T, d database) {
-		fake, err := embedded.Start(embedded.Config{Topics: []embedded.Topic{{Name: "in", Partitions: 4}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer fake.Close()
-		producer, err := kafka.NewProducer(t.Context(), kafka.ProducerSettings{Brokers: fake.Brokers()})
+		topic := fmt.Sprintf("leat-kill-%s-%d", d.name, time.Now().UnixNano())
+		brokers := brokersWith(t, topic)
+		producer, err := kafka.NewProducer(t.Context(), kafka.ProducerSettings{Brokers: brokers})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,25 +132,32 @@ func TestKill9(t *testing.T) {
 		dsn := d.fresh(t)
 		db := d.open(t, dsn, nil)
 		setup(t, db)
-		env := []string{workerBrokers + "=" + strings.Join(fake.Brokers(), ","), workerDB + "=" + d.name, workerDSN + "=" + dsn}
+		env := []string{workerBrokers + "=" + strings.Join(brokers, ","), workerTopic + "=" + topic, workerDB + "=" + d.name, workerDSN + "=" + dsn}
 		workers := []*process{start(t, "w0", env...), start(t, "w1", env...)}
 
 		var want []string
 		bad := 0
-		feed := func() {
-			for range betweenEach {
-				n := len(want) + bad
+		feeding, enough := context.WithCancel(t.Context())
+		fed := make(chan struct{})
+		go func() { // a record each millisecond, so that there is always work
+			defer close(fed)
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for n := 0; feeding.Err() == nil; n++ {
+				<-tick.C
 				v := fmt.Sprint(n)
 				if n%50 == 7 {
 					v, bad = "bad"+v, bad+1
 				} else {
 					want = append(want, v)
 				}
-				if err := producer.Send(t.Context(), kafka.Record{Topic: "in", Key: []byte(v), Value: []byte(v)}, nil); err != nil {
-					t.Fatal(err)
+				if err := producer.Send(context.Background(), kafka.Record{Topic: topic, Key: []byte(v), Value: []byte(v)}, nil); err != nil {
+					t.Error(err)
+					return
 				}
 			}
-		}
+		}()
+		defer func() { enough(); <-fed }()
 		effects := func() (n int) {
 			if err := db.QueryRow("SELECT (SELECT COUNT(*) FROM effects) + (SELECT COUNT(*) FROM letters)").Scan(&n); err != nil {
 				t.Fatal(err)
@@ -148,17 +168,15 @@ func TestKill9(t *testing.T) {
 		t.Logf("seed %d", seed)
 		chance := rand.New(rand.NewPCG(seed, 0))
 		for range kills {
-			before := effects()
-			feed()
-			// Somewhere in what was fed just now.
-			goal := before + 1 + chance.IntN(betweenEach/2)
+			goal := effects() + 50 + chance.IntN(100)
 			checktest.Await(t, "more effects", 30*time.Second, func() bool { return effects() >= goal })
-			<-time.After(time.Duration(chance.IntN(20_000)) * time.Microsecond) // or it would always be just behind a commit
+			<-time.After(time.Duration(chance.IntN(30_000)) * time.Microsecond) // or it would always be just behind a commit
 			i := chance.IntN(len(workers))
 			workers[i].kill(t)
 			workers[i] = start(t, fmt.Sprintf("w%d", i), env...)
 		}
-		feed()
+		enough()
+		<-fed
 		checktest.Await(t, "all effects", time.Minute, func() bool { return effects() >= len(want)+bad })
 		for _, w := range workers {
 			if err := w.stop(); err != nil {
