@@ -227,10 +227,10 @@ func (w *Worker) End() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.commitLocked() // dead letters of tables may be left
-	w.tellLocked()
 	if w.inTxn && !w.over {
 		w.abortLocked("end of session", errors.New("the transaction holds no input"))
 	}
+	w.tellLocked()
 	w.endSession("", "end of session")
 	w.session = nil
 }
@@ -247,8 +247,8 @@ func (w *Worker) drop(c *Claim) {
 	if c.dirty { // a chain that is left behind has handed over since
 		w.commitLocked()
 	}
-	w.tellLocked()
 	c.gone, c.dirty = true, false
+	w.tellLocked()
 	delete(w.claims, c.part)
 	w.keep.forget(c.part)
 	w.publish()

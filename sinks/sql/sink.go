@@ -14,7 +14,7 @@ import (
 // Sink writes a pipeline's outputs to a database. It is a [pipeline.PositionSink], for
 // one run.
 //
-// Outputs wait in memory until a transaction ends, or until there are [chunk] of them: then
+// Outputs wait in memory until a transaction ends, or until there are 1,000 of them: then
 // they are written into the transaction, and who has more waits for the database. So what a
 // transaction holds is what the database has taken within a commit interval.
 type Sink struct {

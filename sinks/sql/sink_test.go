@@ -95,7 +95,7 @@ func TestAtLeastOnce(t *testing.T) {
 		Build: newPipeline,
 		Feed: func(c *pipelinetest.Cluster) {
 			db = newDB(t, nil)
-			want = feed(c, 4)
+			want = feed(c, 6)
 		},
 		Options: []pipelinetest.Option{
 			pipelinetest.Into(func() pipeline.Sink { return newSink(db) }), often, pipelinetest.Engine(pipeline.Require(pipeline.AtLeastOnce)),
@@ -105,6 +105,10 @@ func TestAtLeastOnce(t *testing.T) {
 			got, err := values(db, "SELECT DISTINCT value FROM effects ORDER BY value")
 			if err == nil && !slices.Equal(got, want) {
 				err = fmt.Errorf("got %q, want %q", got, want)
+			}
+			letters, failed := values(db, "SELECT DISTINCT value FROM letters")
+			if len(letters) != 2 {
+				err = errors.Join(err, failed, fmt.Errorf("dead letters: %q, want 2", letters))
 			}
 			return errors.Join(err, db.Close())
 		},
