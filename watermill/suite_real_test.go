@@ -1,0 +1,75 @@
+//go:build real
+
+package watermill_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	wm "github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+
+	kafkasource "github.com/leat-stream/leat/sources/kafka"
+	"github.com/leat-stream/leat/watermill"
+)
+
+// realBrokers are those of the environment, and restart is what restarts them.
+func realBrokers(t testing.TB) (brokers []string, restart string) {
+	t.Helper()
+	brokers, restart = strings.Split(os.Getenv("LEAT_TEST_BROKERS"), ","), os.Getenv("LEAT_TEST_RESTART")
+	if brokers[0] == "" || restart == "" {
+		t.Fatal("LEAT_TEST_BROKERS and LEAT_TEST_RESTART are not set; scripts/test-real sets them")
+	}
+	return brokers, restart
+}
+
+// The partitions of the suite's topics; watermill-kafka's own run has 50.
+const suitePartitions = 8
+
+func newPubSub(t *testing.T, m watermill.MarshalerUnmarshaler, group string) (message.Publisher, message.Subscriber) {
+	t.Helper()
+	brokers, _ := realBrokers(t)
+	log := wm.NewStdLogger(false, false)
+	details := &sarama.TopicDetail{NumPartitions: suitePartitions, ReplicationFactor: 1}
+	pub, err := watermill.NewPublisher(watermill.PublisherConfig{Brokers: brokers, Marshaler: m, TopicDetails: details}, log)
+	noError(t, err, "publisher")
+	sub, err := watermill.NewSubscriber(watermill.SubscriberConfig{
+		Brokers: brokers, Unmarshaler: m, ConsumerGroup: group, InitializeTopicDetails: details,
+		Source: kafkasource.Config{SessionTimeout: 6 * time.Second, HeartbeatInterval: 500 * time.Millisecond},
+	}, log)
+	noError(t, err, "subscriber")
+	return pub, sub
+}
+
+// suite runs Watermill's conformance suite.
+func suite(t *testing.T, features tests.Features, m watermill.MarshalerUnmarshaler, withGroup bool) {
+	_, restart := realBrokers(t)
+	features.Persistent, features.RestartServiceCommand = true, []string{restart}
+	grouped := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+		return newPubSub(t, m, group)
+	}
+	tests.TestPubSub(t, features, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		if !withGroup {
+			return newPubSub(t, m, "")
+		}
+		return newPubSub(t, m, "test")
+	}, grouped)
+}
+
+func TestRealSuite(t *testing.T) {
+	suite(t, tests.Features{ConsumerGroups: true}, watermill.DefaultMarshaler{}, true)
+}
+
+// With keys, so that there is an order to keep.
+func TestRealSuiteOrdered(t *testing.T) {
+	suite(t, tests.Features{ConsumerGroups: true, GuaranteedOrder: true}, watermill.NewWithPartitioningMarshaler(byKey), true)
+}
+
+// Every subscription receives everything.
+func TestRealSuiteWithoutGroup(t *testing.T) {
+	suite(t, tests.Features{NewSubscriberReceivesOldMessages: true}, watermill.DefaultMarshaler{}, false)
+}
