@@ -2,9 +2,7 @@ package watermill_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,15 +14,6 @@ import (
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/watermill"
 )
-
-// TestMain lets many tests run at once: they wait rather than compute.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		panic(err)
-	}
-	os.Exit(m.Run())
-}
 
 // patience bounds what a test waits for; only a failing test waits that long.
 const patience = 20 * time.Second

@@ -7,10 +7,12 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-stream/leat/internal/wmrecord"
 )
 
 // UUIDHeaderKey is the header that carries a message's UUID, as watermill-kafka names it.
-const UUIDHeaderKey = "_watermill_message_uuid"
+const UUIDHeaderKey = wmrecord.UUIDHeader
 
 // Marshaler makes a Kafka record of a message: the same interface as watermill-kafka's,
 // so that one written for it fits. Of what it returns, topic, key, value, headers and

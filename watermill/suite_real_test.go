@@ -3,6 +3,8 @@
 package watermill_test
 
 import (
+	"context"
+	"crypto/rand"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	wm "github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	kafkasource "github.com/leat-stream/leat/sources/kafka"
 	"github.com/leat-stream/leat/watermill"
@@ -49,6 +53,9 @@ func newPubSub(t *testing.T, m watermill.MarshalerUnmarshaler, group string) (me
 func suite(t *testing.T, features tests.Features, m watermill.MarshalerUnmarshaler, withGroup bool) {
 	_, restart := realBrokers(t)
 	features.Persistent, features.RestartServiceCommand = true, []string{restart}
+	prefix := "suite-" + rand.Text()[:8] + "-"
+	features.GenerateTopicFunc = func(c tests.TestContext) string { return prefix + string(c.TestID) }
+	t.Cleanup(func() { deleteTopics(t, prefix) }) // a restart takes longer with each topic
 	grouped := func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 		return newPubSub(t, m, group)
 	}
@@ -58,6 +65,27 @@ func suite(t *testing.T, features tests.Features, m watermill.MarshalerUnmarshal
 		}
 		return newPubSub(t, m, "test")
 	}, grouped)
+}
+
+func deleteTopics(t *testing.T, prefix string) {
+	brokers, _ := realBrokers(t)
+	k, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	noError(t, err, "client")
+	defer k.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	all, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, k)
+	noError(t, err, "list the topics")
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	for _, topic := range all.Topics {
+		if topic.Topic != nil && strings.HasPrefix(*topic.Topic, prefix) {
+			rt := kmsg.NewDeleteTopicsRequestTopic()
+			rt.Topic = topic.Topic
+			req.Topics, req.TopicNames = append(req.Topics, rt), append(req.TopicNames, *topic.Topic)
+		}
+	}
+	_, err = req.RequestWith(ctx, k)
+	noError(t, err, "delete the topics")
 }
 
 func TestRealSuite(t *testing.T) {
