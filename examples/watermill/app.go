@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+)
+
+// This file is the application: it does not know what runs it, and is the same before and
+// after.
+
+// settle takes a payment, "amount;text", and says that it is settled.
+func settle(msg *message.Message) ([]*message.Message, error) {
+	amount, _, ok := bytes.Cut(msg.Payload, []byte(";"))
+	if !ok {
+		return nil, fmt.Errorf("payment %s has no amount", msg.UUID)
+	}
+	cents, err := strconv.Atoi(string(amount))
+	if err != nil {
+		return nil, fmt.Errorf("payment %s: %w", msg.UUID, err)
+	}
+	settled := message.NewMessage(msg.UUID, msg.Payload)
+	settled.Metadata.Set("customer", msg.Metadata["customer"])
+	settled.Metadata.Set("size", size(cents))
+	return []*message.Message{settled}, nil
+}
+
+func size(cents int) string {
+	if cents >= 100_00 {
+		return "large"
+	}
+	return "small"
+}
+
+// around goes around every handler.
+var around = []message.HandlerMiddleware{middleware.Recoverer, middleware.CorrelationID}
+
+// customer is what messages are partitioned by.
+func customer(_ string, msg *message.Message) (string, error) { return msg.Metadata["customer"], nil }

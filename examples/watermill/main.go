@@ -1,0 +1,157 @@
+// Command watermill runs one Watermill application twice on the same broker: in a Router
+// on watermill-kafka, and in a pipeline of Leat. It prints how many records a second each
+// of them does.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/IBM/sarama"
+	wm "github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/leat-stream/leat/embedded"
+	"github.com/leat-stream/leat/watermill"
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "watermill:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the flags say.
+type options struct {
+	brokers   []string
+	n, before int64
+	atLeast   float64
+}
+
+const partitions = 4
+
+func run(ctx context.Context, out io.Writer, args []string) (err error) {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if o.brokers == nil {
+		kafka, err := embedded.Start(embedded.Config{})
+		if err != nil {
+			return err
+		}
+		defer kafka.Close()
+		o.brokers = kafka.Brokers()
+	}
+	in := "payments-" + wm.NewShortUUID()
+	outs := []string{in + "-settled-before", in + "-settled-after"}
+	defer func() { err = errors.Join(err, deleteTopics(o.brokers, append(outs, in))) }()
+	if err := fill(o, in, outs); err != nil {
+		return fmt.Errorf("fill the topic: %w", err)
+	}
+
+	took, err := before(ctx, o.brokers, in, outs[0], o.before)
+	if err != nil {
+		return fmt.Errorf("watermill-kafka: %w", err)
+	}
+	slow := rate(o.before, took)
+	fmt.Fprintf(out, "before: %8d records, %7.0f records/s  watermill-kafka, Router, at least once\n", o.before, slow)
+
+	took, records, err := after(ctx, o.brokers, in, outs[1])
+	if err != nil {
+		return fmt.Errorf("Leat: %w", err)
+	}
+	if records != o.n {
+		return fmt.Errorf("Leat has committed %d of %d records", records, o.n)
+	}
+	fast := rate(records, took)
+	fmt.Fprintf(out, "after:  %8d records, %7.0f records/s  Leat, pipeline, exactly once\n", records, fast)
+	fmt.Fprintf(out, "%.0f times as many\n", fast/slow)
+	if fast < o.atLeast*slow {
+		return fmt.Errorf("less than %.0f times as many", o.atLeast)
+	}
+	return nil
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("watermill", flag.ContinueOnError)
+	brokers := flags.String("brokers", "", "bootstrap addresses, comma separated; empty runs a Kafka in this process")
+	flags.Int64Var(&o.n, "n", 200_000, "records that the pipeline handles")
+	flags.Int64Var(&o.before, "before", 10_000, "the first so many are handled by the Router, too")
+	flags.Float64Var(&o.atLeast, "at-least", 0, "fail if the pipeline is not so many times as fast")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if o.before < 1 || o.n < o.before {
+		return o, errors.New("-before must be 1 or more, and -n no less")
+	}
+	if *brokers != "" {
+		o.brokers = strings.Split(*brokers, ",")
+	}
+	return o, nil
+}
+
+func rate(records int64, took time.Duration) float64 { return float64(records) / took.Seconds() }
+
+// fill creates the topics and writes the payments.
+func fill(o options, in string, outs []string) error {
+	creator, err := watermill.NewSubscriber(watermill.SubscriberConfig{
+		Brokers: o.brokers, InitializeTopicDetails: &sarama.TopicDetail{NumPartitions: partitions},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	defer creator.Close()
+	for _, topic := range append(outs, in) {
+		if err := creator.SubscribeInitialize(topic); err != nil {
+			return err
+		}
+	}
+	publisher, err := watermill.NewPublisher(watermill.PublisherConfig{
+		Brokers: o.brokers, Marshaler: watermill.NewWithPartitioningMarshaler(customer),
+	}, nil)
+	if err != nil {
+		return err
+	}
+	defer publisher.Close()
+	text := strings.Repeat("for the sack of flour. ", 8)
+	for at := int64(0); at < o.n; {
+		var batch []*message.Message
+		for ; at < o.n && len(batch) < 10_000; at++ {
+			msg := message.NewMessage(fmt.Sprintf("payment-%d", at), fmt.Appendf(nil, "%d;%s", at%20_000, text))
+			msg.Metadata.Set("customer", fmt.Sprintf("c%d", at%1000))
+			msg.Metadata.Set("correlation_id", msg.UUID)
+			batch = append(batch, msg)
+		}
+		if err := publisher.Publish(in, batch...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func deleteTopics(brokers, topics []string) error {
+	config := sarama.NewConfig()
+	config.Version = sarama.V2_8_0_0
+	admin, err := sarama.NewClusterAdmin(brokers, config)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	var bad []error
+	for _, t := range topics {
+		bad = append(bad, admin.DeleteTopic(t))
+	}
+	return errors.Join(bad...)
+}
