@@ -13,6 +13,7 @@ import (
 
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
+	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/stages"
 	"github.com/leat-stream/leat/watermill"
 )
@@ -95,6 +96,25 @@ func TestHandler(t *testing.T) {
 	})
 }
 
+// Of a stream of bytes the handler's message is the record, too.
+func TestHandlerOfBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipeline.New("test")
+		records := pipeline.From(p, "in", serde.Bytes())
+		pipeline.To(watermill.Handler(records, "handler", func(msg *message.Message) ([]*message.Message, error) {
+			if key, ok := watermill.MessageKeyFromCtx(msg.Context()); !ok || string(key) != "k" {
+				t.Errorf("key %s", key)
+			}
+			msg.Metadata.Set("b", msg.UUID+msg.Metadata["a"])
+			return []*message.Message{msg}, nil
+		}), "out", watermill.Messages())
+		pipeline.To(records, "same", serde.Bytes())
+		c := process(t, p, in("x", "v", "a=1", "a=2"), pipelinetest.Bytes([]byte("k"), nil))
+		expectRows(t, c, "out", "k: v "+uuid+"x a=1 a=2 b=x2", "k:  "+uuid+" b=")
+		expectRows(t, c, "same", "k: v "+uuid+"x a=1 a=2", "k:  ")
+	})
+}
+
 // A handler may change its message: others have the record as it was, and so has the
 // next try.
 func TestHandlerHasItsOwnMessage(t *testing.T) {
@@ -167,25 +187,33 @@ func TestHandlerContext(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var seen context.Context
 				var handledMessage *message.Message
-				process(t, handled(func(msg *message.Message) ([]*message.Message, error) {
+				task, err := handled(func(msg *message.Message) ([]*message.Message, error) {
 					handledMessage, seen = msg, look(msg.Context())
 					if seen.Err() != nil {
 						t.Error("it has ended before the handler returned")
 					}
 					partition, ok := watermill.MessagePartitionFromCtx(seen)
 					offset, _ := watermill.MessagePartitionOffsetFromCtx(seen)
-					if key, _ := watermill.MessageKeyFromCtx(seen); !ok || partition != 0 || offset != 0 || string(key) != "k" {
+					if key, _ := watermill.MessageKeyFromCtx(seen); !ok || partition != 2 || offset != 7 || string(key) != "k" {
 						t.Errorf("%v, partition %d, offset %d, key %s", ok, partition, offset, key)
 					}
+					if seen.Value(outer{}) != "outer" {
+						t.Error("it lacks a value of the chain's")
+					}
 					return nil, nil
-				}), in("x", "v"))
+				}).Compile(pipeline.Partition{Topic: "in", Partition: 2}, pipeline.TaskConfig{})
+				noError(t, err, "compile")
+				chain, cancel := context.WithCancel(context.WithValue(t.Context(), outer{}, "outer"))
+				defer cancel() // not before the handler's is looked at
+				r := pipeline.Raw{Key: []byte("k"), Value: []byte("v"), Origin: pipeline.Origin{Topic: "in", Partition: 2, Offset: 7}}
+				noError(t, task.Process(chain, &r), "process")
 				synctest.Wait()
 				select {
 				case <-seen.Done():
 				default:
 					t.Error("it has not ended with the handler")
 				}
-				if seen.Err() != context.Canceled {
+				if chain.Err() != nil || seen.Err() != context.Canceled {
 					t.Errorf("it has ended with %v", seen.Err())
 				}
 				select {
@@ -198,7 +226,10 @@ func TestHandlerContext(t *testing.T) {
 	}
 }
 
-type name struct{}
+type (
+	name  struct{}
+	outer struct{}
+)
 
 func TestHandlerOptionsAreHandlers(t *testing.T) {
 	p := pipeline.New("test")
@@ -249,13 +280,19 @@ func TestHandlerAllocations(t *testing.T) {
 }
 
 func BenchmarkHandler(b *testing.B) {
-	p := handled(func(msg *message.Message) ([]*message.Message, error) { return []*message.Message{msg}, nil })
-	task, err := p.Compile(pipeline.Partition{Topic: "in"}, pipeline.TaskConfig{})
-	noError(b, err, "compile")
-	record := pipeline.Raw{Key: []byte("k"), Value: make([]byte, 200), Headers: headersOf(uuid + "0123456789"), Origin: pipeline.Origin{Topic: "in"}}
-	b.ReportAllocs()
-	for b.Loop() {
-		noError(b, task.Process(b.Context(), &record), "process")
-		task.Clear()
+	passes := func(msg *message.Message) ([]*message.Message, error) { return []*message.Message{msg}, nil }
+	ofBytes := pipeline.New("test")
+	pipeline.To(watermill.Handler(pipeline.From(ofBytes, "in", serde.Bytes()), "handler", passes), "out", watermill.Messages())
+	for name, p := range map[string]*pipeline.Pipeline{"messages": handled(passes), "bytes": ofBytes} {
+		b.Run(name, func(b *testing.B) {
+			task, err := p.Compile(pipeline.Partition{Topic: "in"}, pipeline.TaskConfig{})
+			noError(b, err, "compile")
+			record := pipeline.Raw{Key: []byte("k"), Value: make([]byte, 200), Headers: headersOf(uuid+"0123456789", "a=1"), Origin: pipeline.Origin{Topic: "in"}}
+			b.ReportAllocs()
+			for b.Loop() {
+				noError(b, task.Process(b.Context(), &record), "process")
+				task.Clear()
+			}
+		})
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -29,7 +27,7 @@ type recordContext struct {
 	failed    int // what a failed try has published begins here, or -1
 }
 
-func newRecordContext(ctx context.Context, r *pipeline.Record[*message.Message], outbox *Outbox) *recordContext {
+func newRecordContext[T any](ctx context.Context, r *pipeline.Record[T], outbox *Outbox) *recordContext {
 	return &recordContext{
 		parent: ctx, origin: origin{r.Origin.Partition, r.Origin.Offset, r.Timestamp, r.Key}, outbox: outbox, failed: -1,
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/leat-stream/leat/pipeline"
+	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/sinks/kafka"
 	"github.com/leat-stream/leat/watermill"
 )
@@ -23,7 +24,7 @@ func after(ctx context.Context, brokers []string, in, out string) (took time.Dur
 	}
 
 	p := pipeline.New("settle")
-	payments := pipeline.From(p, in, watermill.Messages())
+	payments := pipeline.From(p, in, serde.Bytes())
 	settled := watermill.Handler(payments, "settle", timed, watermill.Middleware(around...))
 	pipeline.To(settled, out, watermill.Messages())
 	var stats pipeline.Stats

@@ -12,18 +12,18 @@ import (
 // This file is the application: it does not know what runs it, and is the same before and
 // after.
 
-// settle takes a payment, "amount;text", and says that it is settled.
+// settle takes a payment, "customer;cents;text", and says that it is settled.
 func settle(msg *message.Message) ([]*message.Message, error) {
-	amount, _, ok := bytes.Cut(msg.Payload, []byte(";"))
+	_, rest, _ := bytes.Cut(msg.Payload, []byte(";"))
+	amount, _, ok := bytes.Cut(rest, []byte(";"))
 	if !ok {
 		return nil, fmt.Errorf("payment %s has no amount", msg.UUID)
 	}
 	cents, err := strconv.Atoi(string(amount))
 	if err != nil {
-		return nil, fmt.Errorf("payment %s: %w", msg.UUID, err)
+		return nil, fmt.Errorf("payment %s: its amount is no number", msg.UUID)
 	}
 	settled := message.NewMessage(msg.UUID, msg.Payload)
-	settled.Metadata.Set("customer", msg.Metadata["customer"])
 	settled.Metadata.Set("size", size(cents))
 	return []*message.Message{settled}, nil
 }
@@ -39,4 +39,7 @@ func size(cents int) string {
 var around = []message.HandlerMiddleware{middleware.Recoverer, middleware.CorrelationID}
 
 // customer is what messages are partitioned by.
-func customer(_ string, msg *message.Message) (string, error) { return msg.Metadata["customer"], nil }
+func customer(_ string, msg *message.Message) (string, error) {
+	name, _, _ := bytes.Cut(msg.Payload, []byte(";"))
+	return string(name), nil
+}

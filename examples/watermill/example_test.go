@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/internal/checktest"
+	"github.com/leat-stream/leat/watermill"
 )
 
 func TestReport(t *testing.T) {
@@ -50,6 +51,22 @@ func TestSameOutputs(t *testing.T) {
 	if _, _, err := after(t.Context(), kafka.Brokers(), in, "after"); err != nil {
 		t.Fatal(err)
 	}
+	// Leat's subscriber reads what watermill-kafka has written; the Router did the reverse.
+	subscriber, err := watermill.NewSubscriber(watermill.SubscriberConfig{Brokers: kafka.Brokers()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer subscriber.Close()
+	messages, err := subscriber.Subscribe(t.Context(), "before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := <-messages
+	if !strings.HasPrefix(msg.UUID, "payment-") || msg.Metadata["size"] == "" || msg.Metadata["correlation_id"] != msg.UUID {
+		t.Errorf("message %s has metadata %v", msg.UUID, msg.Metadata)
+	}
+	msg.Ack()
+
 	c := checktest.Dial(t, kafka.Brokers())
 	var got [2][]string
 	for i, topic := range outs {

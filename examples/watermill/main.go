@@ -129,8 +129,7 @@ func fill(o options, in string, outs []string) error {
 	for at := int64(0); at < o.n; {
 		var batch []*message.Message
 		for ; at < o.n && len(batch) < 10_000; at++ {
-			msg := message.NewMessage(fmt.Sprintf("payment-%d", at), fmt.Appendf(nil, "%d;%s", at%20_000, text))
-			msg.Metadata.Set("customer", fmt.Sprintf("c%d", at%1000))
+			msg := message.NewMessage(fmt.Sprintf("payment-%d", at), fmt.Appendf(nil, "c%d;%d;%s", at%1000, at%20_000, text))
 			msg.Metadata.Set("correlation_id", msg.UUID)
 			batch = append(batch, msg)
 		}

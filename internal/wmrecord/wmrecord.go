@@ -5,6 +5,7 @@ package wmrecord
 import (
 	"maps"
 	"slices"
+	"unsafe"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -15,18 +16,22 @@ import (
 const UUIDHeader = "_watermill_message_uuid"
 
 // Message makes a message of a record's value and headers. Of headers with the same key
-// it has the last. The payload is the value, not a copy.
+// it has the last. Payload, UUID and metadata are the record's own bytes, not copies.
 func Message(value []byte, headers pipeline.Headers) *message.Message {
 	msg := message.NewMessage("", value)
 	for i := range headers {
 		if h := &headers[i]; h.Key == UUIDHeader {
-			msg.UUID = string(h.Value)
+			msg.UUID = Text(h.Value)
 		} else {
-			msg.Metadata[h.Key] = string(h.Value)
+			msg.Metadata[h.Key] = Text(h.Value)
 		}
 	}
 	return msg
 }
+
+// Text is a header's value as a string, without a copy: what a record refers to is never
+// changed nor used again (see pipeline.Record).
+func Text(value []byte) string { return unsafe.String(unsafe.SliceData(value), len(value)) }
 
 // Headers are those of a message: first the UUID, then the metadata by key.
 func Headers(msg *message.Message) pipeline.Headers {

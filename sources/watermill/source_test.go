@@ -28,13 +28,16 @@ var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 // byHand is a subscriber whose messages a test sends.
 type byHand struct {
 	messages chan *message.Message
-	stays    bool // it does not close its channel
+	stays    bool             // it does not close its channel
+	late     *message.Message // it sends this one when its context has ended
+	ctx      context.Context
 }
 
 func hand() *byHand { return &byHand{messages: make(chan *message.Message, 100)} }
 
 func (b *byHand) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
 	out := make(chan *message.Message)
+	b.ctx = ctx
 	go func() {
 		for {
 			select {
@@ -46,6 +49,9 @@ func (b *byHand) Subscribe(ctx context.Context, _ string) (<-chan *message.Messa
 					m.Nack()
 				}
 			case <-ctx.Done():
+			}
+			if b.late != nil {
+				out <- b.late
 			}
 			if !b.stays {
 				close(out)
@@ -245,6 +251,13 @@ func TestFailureHasMessagesComeAgain(t *testing.T) {
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sub, sink, held := hand(), new(kept), make(chan struct{})
+		sub.late = message.NewMessage("late", nil)
+		sink.flush = func() error {
+			if sub.ctx.Err() != nil {
+				t.Error("the subscription has ended before the last messages are acknowledged")
+			}
+			return nil
+		}
 		p := pipeline.New("test")
 		slow := stages.CheckCtx(pipeline.From(p, "in", serde.String()), "slow", func(ctx context.Context, v string) error {
 			if v == "b" {
@@ -263,7 +276,7 @@ func TestStop(t *testing.T) {
 		if err := <-stopped; err != nil {
 			t.Error(err)
 		}
-		expectStates(t, "after the stop", sent, "acked acked nacked")
+		expectStates(t, "after the stop", append(sent, sub.late), "acked acked nacked nacked")
 	})
 }
 
