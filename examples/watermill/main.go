@@ -69,10 +69,10 @@ func run(ctx context.Context, out io.Writer, args []string) (err error) {
 
 	took, records, err := after(ctx, o.brokers, in, outs[1])
 	if err != nil {
-		return fmt.Errorf("Leat: %w", err)
+		return fmt.Errorf("pipeline: %w", err)
 	}
 	if records != o.n {
-		return fmt.Errorf("Leat has committed %d of %d records", records, o.n)
+		return fmt.Errorf("the pipeline has committed %d of %d records", records, o.n)
 	}
 	fast := rate(records, took)
 	fmt.Fprintf(out, "after:  %8d records, %7.0f records/s  Leat, pipeline, exactly once\n", records, fast)
