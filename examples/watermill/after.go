@@ -13,8 +13,8 @@ import (
 	"github.com/leat-stream/leat/watermill"
 )
 
-// after runs the application in a pipeline, over all messages: exactly once.
-func after(ctx context.Context, brokers []string, in, out string) (took time.Duration, records int64, err error) {
+// runAfter runs the application in a pipeline, over all messages: exactly once.
+func runAfter(ctx context.Context, brokers []string, in, out string) (took time.Duration, records int64, err error) {
 	var first atomic.Int64
 	timed := func(msg *message.Message) ([]*message.Message, error) {
 		if first.Load() == 0 {
@@ -28,7 +28,7 @@ func after(ctx context.Context, brokers []string, in, out string) (took time.Dur
 	settled := watermill.Handler(payments, "settle", timed, watermill.Middleware(around...))
 	pipeline.To(settled, out, watermill.Messages())
 	var stats pipeline.Stats
-	err = kafka.Run(ctx, p, kafka.Config{Brokers: brokers, Group: in + "-after", UntilEnd: true, Stats: &stats})
+	err = kafka.Run(ctx, p, kafka.Config{Brokers: brokers, Group: out, UntilEnd: true, Stats: &stats})
 
 	s := stats.Snapshot()
 	return s.LastCommit.Sub(time.Unix(0, first.Load())), s.Committed, err

@@ -11,9 +11,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// before runs the application in a Router between watermill-kafka's subscriber and
+// runBefore runs the application in a Router between watermill-kafka's subscriber and
 // publisher, over the first n messages: at least once.
-func before(ctx context.Context, brokers []string, in, out string, n int64) (took time.Duration, err error) {
+func runBefore(ctx context.Context, brokers []string, in, out string, n int64) (took time.Duration, err error) {
 	marshaler := wmkafka.NewWithPartitioningMarshaler(customer)
 	publisher, err := wmkafka.NewPublisher(wmkafka.PublisherConfig{Brokers: brokers, Marshaler: marshaler}, wm.NopLogger{})
 	if err != nil {
@@ -23,7 +23,7 @@ func before(ctx context.Context, brokers []string, in, out string, n int64) (too
 	config := wmkafka.DefaultSaramaSubscriberConfig()
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	subscriber, err := wmkafka.NewSubscriber(wmkafka.SubscriberConfig{
-		Brokers: brokers, Unmarshaler: marshaler, ConsumerGroup: in + "-before", OverwriteSaramaConfig: config,
+		Brokers: brokers, Unmarshaler: marshaler, ConsumerGroup: out, OverwriteSaramaConfig: config,
 	}, wm.NopLogger{})
 	if err != nil {
 		return 0, err
