@@ -11,23 +11,26 @@ import (
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
+	"github.com/leat-stream/leat/serde"
+	"github.com/leat-stream/leat/sinks/kafka"
+	"github.com/leat-stream/leat/stages"
 	"github.com/leat-stream/leat/watermill"
 )
 
 // What used watermill-kafka goes on with other imports.
 func Example() {
-	kafka, err := embedded.Start(embedded.Config{}) // a Kafka in this process
+	cluster, err := embedded.Start(embedded.Config{}) // a Kafka in this process
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer kafka.Close()
+	defer cluster.Close()
 
-	publisher, err := watermill.NewPublisher(watermill.PublisherConfig{Brokers: kafka.Brokers()}, nil)
+	publisher, err := watermill.NewPublisher(watermill.PublisherConfig{Brokers: cluster.Brokers()}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer publisher.Close()
-	subscriber, err := watermill.NewSubscriber(watermill.SubscriberConfig{Brokers: kafka.Brokers(), ConsumerGroup: "greeters"}, nil)
+	subscriber, err := watermill.NewSubscriber(watermill.SubscriberConfig{Brokers: cluster.Brokers(), ConsumerGroup: "greeters"}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -141,4 +144,38 @@ func ExampleOutbox() {
 	// Output:
 	// note-1: seen
 	// publish 1 messages to topic "audit": the message's context is not that of a record in a pipeline; give it the context of the message that is handled
+}
+
+// Messages and typed values go together: a stage makes messages of orders.
+func ExampleMessages() {
+	p := pipeline.New("announce")
+	orders := pipeline.From(p, "orders", serde.String())
+	messages := stages.Map(orders, "announce", func(order string) (*message.Message, error) {
+		msg := message.NewMessage("for-"+order, []byte("ordered: "+order))
+		msg.Metadata.Set("kind", "announcement")
+		return msg, nil
+	})
+	pipeline.To(messages, "announcements", watermill.Messages())
+
+	c := pipelinetest.For(p)
+	c.Feed("orders", pipelinetest.Text("ada", "tea"))
+	if err := c.Run(context.Background(), p); err != nil {
+		log.Fatal(err)
+	}
+	for _, msg := range pipelinetest.Values(c, "announcements", watermill.Messages()) {
+		fmt.Printf("%s: %s\n", msg.UUID, msg.Payload)
+	}
+	// Output: for-tea: ordered: tea
+}
+
+// As long as watermill-kafka writes to the same topic, keys must go where it puts them.
+func ExampleSaramaHash() {
+	config := watermill.PublisherConfig{Brokers: []string{"localhost:9092"}}
+	config.Producer.Partitioner = watermill.SaramaHash
+	fmt.Println(config.Validate())
+	key := []byte("ada")
+	fmt.Println(watermill.SaramaHash.Partition("orders", key, nil, 50), "and not", kafka.HashKey.Partition("orders", key, nil, 50))
+	// Output:
+	// <nil>
+	// 13 and not 21
 }

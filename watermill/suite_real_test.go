@@ -135,8 +135,9 @@ func deleteTopics(t *testing.T, prefix string) {
 	noError(t, err, "delete the topics")
 }
 
+// Without keys. All of it is in the next test, too, so it is short.
 func TestRealSuite(t *testing.T) {
-	suite(t, tests.Features{ConsumerGroups: true}, watermill.DefaultMarshaler{}, true)
+	suite(t, tests.Features{ConsumerGroups: true, ForceShort: true}, watermill.DefaultMarshaler{}, true)
 }
 
 // With keys, so that there is an order to keep.
