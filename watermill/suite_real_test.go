@@ -96,10 +96,12 @@ func (l landed) Unmarshal(r *sarama.ConsumerMessage) (*message.Message, error) {
 	return msg, nil
 }
 
-// suite runs Watermill's conformance suite.
+// suite runs Watermill's conformance suite: a short form of it, which restarts no broker
+// and takes seconds, unless LEAT_TEST_FULL is set.
 func suite(t *testing.T, features tests.Features, m watermill.MarshalerUnmarshaler, withGroup bool) {
 	_, restart := realBrokers(t)
 	features.Persistent, features.RestartServiceCommand = true, []string{restart}
+	features.ForceShort = os.Getenv("LEAT_TEST_FULL") == ""
 	prefix := "suite-" + rand.Text()[:8] + "-"
 	features.GenerateTopicFunc = func(c tests.TestContext) string { return prefix + string(c.TestID) }
 	t.Cleanup(func() { deleteTopics(t, prefix) }) // a restart takes longer with each topic
@@ -135,9 +137,9 @@ func deleteTopics(t *testing.T, prefix string) {
 	noError(t, err, "delete the topics")
 }
 
-// Without keys. All of it is in the next test, too, so it is short.
+// Without keys.
 func TestRealSuite(t *testing.T) {
-	suite(t, tests.Features{ConsumerGroups: true, ForceShort: true}, watermill.DefaultMarshaler{}, true)
+	suite(t, tests.Features{ConsumerGroups: true}, watermill.DefaultMarshaler{}, true)
 }
 
 // With keys, so that there is an order to keep.
