@@ -9,7 +9,7 @@ import (
 )
 
 // A stage may call user code on goroutines of its own, and hold the records until they
-// have returned. Try, Wait and Timeout are for them: these, and no other methods of
+// have returned. Try, Wait, GivenUp and Timeout are for them: these, and no other methods of
 // StageContext, may be called from any goroutine, several at once. The stage waits for
 // its goroutines in Aborted and Revoked.
 
@@ -52,6 +52,11 @@ func (sc *StageContext) Wait(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
+
+// GivenUp is closed when the partition is given up. A stage that waits for something else
+// than time gives its record up then, with the error that [StageContext.Wait] returns at
+// once; else the partition is held up until the context ends.
+func (sc *StageContext) GivenUp() <-chan struct{} { return sc.task.stop }
 
 // Timeout is the stage's, 0 if it has none.
 func (sc *StageContext) Timeout() time.Duration { return sc.node.cfg.timeout }

@@ -32,6 +32,7 @@ type Claim struct {
 	stop     chan struct{} // closed: give up after the current record
 	stopping atomic.Bool   // the same, cheap to read
 	engaged  atomic.Int32  // > 0: its goroutine waits for the sink or for other claims, not for a stage
+	idle     atomic.Bool   // the source has nothing more for now
 	finished chan struct{} // closed: the goroutine has returned
 
 	// Written by the claim's goroutine under w.mu's read lock, by the committer
@@ -108,6 +109,15 @@ func (c *Claim) TryDeliver(b *Batch, giveUp <-chan struct{}) (taken, open bool) 
 	return false, false
 }
 
+// Idle says that the source has nothing more for now, and may get nothing before what it
+// has delivered is committed: that is committed as soon as it has been processed, and not
+// only at the next interval. It costs a commit: a source that is given records without
+// asking need not call it.
+func (c *Claim) Idle() {
+	c.idle.Store(true)
+	c.notify()
+}
+
 // Done is closed when the claim takes no more input: its session is over, or the
 // pipeline stops.
 func (c *Claim) Done() <-chan struct{} { return c.stop }
@@ -141,6 +151,9 @@ func (c *Claim) work() {
 			err = c.process()
 		case <-c.wake:
 			err = c.woken()
+		}
+		if err == nil {
+			err = c.commitIfIdle()
 		}
 		for errors.Is(err, errReplay) {
 			if err = c.rewind(); err == nil {
@@ -225,6 +238,22 @@ func (c *Claim) handOver(due bool) error {
 		return err
 	}
 	c.prune()
+	return nil
+}
+
+// commitIfIdle has what was delivered committed, if the source waits for that.
+func (c *Claim) commitIfIdle() error {
+	if !c.idle.Swap(false) {
+		return nil
+	}
+	if len(c.queue) > 0 { // not all of it is processed
+		c.idle.Store(true)
+		return nil
+	}
+	if err := c.handOver(true); err != nil {
+		return err
+	}
+	c.w.commitSoon()
 	return nil
 }
 

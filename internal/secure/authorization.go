@@ -15,6 +15,7 @@ const (
 	Write           = "WRITE"
 	Describe        = "DESCRIBE"
 	IdempotentWrite = "IDEMPOTENT_WRITE"
+	Create          = "CREATE"
 
 	Topic           = "topic"
 	Group           = "group"
@@ -25,7 +26,7 @@ const (
 // AuthorizationError says which right the user lacks. Waiting does not help: somebody
 // has to grant it.
 type AuthorizationError struct {
-	// Operation is Kafka's: READ, WRITE, DESCRIBE, IDEMPOTENT_WRITE.
+	// Operation is Kafka's: READ, WRITE, DESCRIBE, IDEMPOTENT_WRITE, CREATE.
 	Operation string
 	// ResourceType is topic, group, transactional-id or cluster, as kafka-acls has
 	// them.

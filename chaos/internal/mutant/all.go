@@ -39,7 +39,7 @@ var All = []Mutant{
 		Edits: []Edit{{
 			File: "internal/send/calls.go",
 			Old:  "if c.kind == callEnd && !m.cfg.keeps(ruleRepeatEnd) {\n\t\t\tm.endCall(c, answer{}, err)",
-			New:  "if c.kind == callEnd {\n\t\t\tm.endCall(c, answer{code: sarama.ErrNoError, pid: c.pid, epoch: c.epoch}, nil)",
+			New:  "if c.kind == callEnd {\n\t\t\tm.endCall(c, answer{pid: c.pid, epoch: c.epoch}, nil)",
 		}},
 		Scenarios: []string{"lost-end"},
 	},
