@@ -222,7 +222,7 @@ func (r *Run) judge(ctx context.Context, writing error, result *Result) error {
 	}
 	errs = append(errs, r.ends()...)
 	h, err := r.recorder.Finish(ctx, TransactionTimeout+openGrace)
-	if h == nil {
+	if h == nil || ctx.Err() != nil { // not all is read: what is missing is not lost
 		return errors.Join(append(errs, err)...)
 	}
 	errs = append(errs, err)
