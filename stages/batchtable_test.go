@@ -2,6 +2,7 @@ package stages_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -145,4 +146,46 @@ func TestEnrichAsyncBatchFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A left join: what is missing goes on without a value, alone, in a batch, and in a batch
+// that has to be looked up one by one. An error is still the record's.
+func TestEnrichAsyncOptional(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		get := lookUp(func(_ context.Context, key string) (string, bool, error) {
+			switch key {
+			case "bad":
+				return "", false, errors.New("refused")
+			case "nothing":
+				return "left over", false, nil
+			}
+			return "v-" + key, true, nil
+		})
+		for name, table := range map[string]stages.Table[string, string]{"alone": get, "batches": &many{get: get}} {
+			for _, values := range [][]string{{"a", "nothing", "b", "a"}, {"a", "nothing", "bad", "b"}} {
+				p, s := strs(pipeline.DeadLetter("dlq"))
+				to(stages.EnrichAsyncOptional(s, "name", same, table, func(v, name string, found bool) string {
+					if found != (v != "nothing") || !found && name != "" {
+						t.Errorf("%s: %q was joined with %q, found %v", name, v, name, found)
+					}
+					return greet(v, name)
+				}, stages.AsyncConfig{}))
+				c := onePartition(p, values...)
+				pipelinetest.Run(t, p, c)
+				var want, dead []string
+				for _, v := range values {
+					switch v {
+					case "bad":
+						dead = append(dead, v)
+					case "nothing":
+						want = append(want, "nothing:")
+					default:
+						want = append(want, suffixed([]string{v})...)
+					}
+				}
+				expectEqual(t, name, valuesIn(c, "out"), want)
+				expectEqual(t, name+", dead", valuesIn(c, "dlq"), dead)
+			}
+		}
+	})
 }

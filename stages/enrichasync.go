@@ -102,10 +102,22 @@ const maxInFlight = math.MaxUint16
 // In memory there are up to Concurrency × BatchSize records besides the results. A record
 // costs a few microseconds and 4 allocations, less in batches.
 func EnrichAsync[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(In) K, table Table[K, V], join func(In, V) Out, cfg AsyncConfig, opts ...pipeline.StageOption) pipeline.Stream[Out] {
+	return enrichAsync(s, name, key, table, func(in In, value V, _ bool) Out { return join(in, value) }, false, cfg, opts)
+}
+
+// EnrichAsyncOptional is EnrichAsync for what may be missing, a left join: join is told
+// whether the key was found, and V is its zero value if it was not.
+func EnrichAsyncOptional[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(In) K, table Table[K, V], join func(in In, value V, found bool) Out, cfg AsyncConfig, opts ...pipeline.StageOption) pipeline.Stream[Out] {
+	return enrichAsync(s, name, key, table, join, true, cfg, opts)
+}
+
+func enrichAsync[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(In) K, table Table[K, V], join func(In, V, bool) Out, optional bool, cfg AsyncConfig, opts []pipeline.StageOption) pipeline.Stream[Out] {
 	opts = oneToOne(reading(table, opts))
 	d, err := newDesk(table, cfg)
 	if err != nil {
 		opts = append(opts, pipeline.Invalid(err))
+	} else {
+		d.optional = optional
 	}
 	return pipeline.Apply(s, "enrich", name, func(sc *pipeline.StageContext, next pipeline.Next[Out]) pipeline.Next[In] {
 		w := newWindow(sc, next, d.concurrency*d.batchSize, join)

@@ -59,6 +59,34 @@ func ExampleEnrichAsync() {
 	// in.dlq: 9
 }
 
+func ExampleEnrichAsyncOptional() {
+	p := pipeline.New("example")
+	in := pipeline.From(p, "in", serde.String())
+	named := stages.EnrichAsyncOptional(in, "user", func(id string) string { return id }, userService{},
+		func(id, name string, found bool) string {
+			if !found {
+				return id + " is unknown"
+			}
+			return id + " is " + name
+		}, stages.AsyncConfig{Concurrency: 4})
+	pipeline.To(named, "out", serde.String())
+
+	c := pipelinetest.For(p)
+	for _, id := range []string{"7", "9", "8"} {
+		c.Feed("in", pipelinetest.Text("k", id))
+	}
+	if err := c.Run(context.Background(), p); err != nil {
+		fmt.Println(err)
+	}
+	for _, r := range c.Records("out") {
+		fmt.Printf("%s\n", r.Value)
+	}
+	// Output:
+	// 7 is user 7
+	// 9 is unknown
+	// 8 is user 8
+}
+
 func ExampleParallel() {
 	p := pipeline.New("example")
 	in := pipeline.From(p, "in", serde.String())

@@ -18,6 +18,7 @@ type desk[K comparable, V any] struct {
 	concurrency int
 	batchSize   int
 	batchWait   time.Duration
+	optional    bool          // a key that is not there is no error
 	limit       *pace.Limiter // or nil
 	breaker     *breaker      // or nil
 }
@@ -65,21 +66,33 @@ func (l *lookUps[K, In, V]) begin(run context.Context, c *call[In, V], key K) {
 	l.owner.Go(func() {
 		defer c.finish()
 		c.err = errGoexit // unless it returns
-		c.value, c.err = l.get(c.ctx, key)
+		l.get(c, key)
 	})
 }
 
 // get looks up one key.
-func (l *lookUps[K, In, V]) get(ctx context.Context, key K) (value V, err error) {
+func (l *lookUps[K, In, V]) get(c *call[In, V], key K) {
+	var value V
 	var found bool
-	err = l.try(ctx, func(ctx context.Context) (err error) {
+	err := l.try(c.ctx, func(ctx context.Context) (err error) {
 		value, found, err = l.table.Get(ctx, key)
 		return err
 	})
-	if err == nil && !found {
-		err = errUnknownKey
+	l.set(c, value, found, err)
+}
+
+// set is what has come of a call.
+func (l *lookUps[K, In, V]) set(c *call[In, V], value V, found bool, err error) {
+	switch {
+	case err != nil:
+		c.err = err
+	case !found && !l.optional:
+		c.err = errUnknownKey
+	case !found:
+		c.missing, c.err = true, nil
+	default:
+		c.value, c.err = value, nil
 	}
-	return value, err
 }
 
 // try makes a look-up as the stage's policy has it, with what stands before each try.
@@ -176,16 +189,12 @@ func (l *lookUps[K, In, V]) lookUp(ctx context.Context, b *keyBatch[K, In, V]) {
 	})
 	alone := err != nil && len(keys) > 1 && ctx.Err() == nil && !pipeline.IsFatal(err) && !pipeline.IsInterrupted(err)
 	for i, c := range b.calls {
-		switch value, found := values[b.keys[i]]; {
-		case alone: // not the error of all of them
-			c.value, c.err = l.get(c.ctx, b.keys[i])
-		case err != nil:
-			c.err = err
-		case !found:
-			c.err = errUnknownKey
-		default:
-			c.value, c.err = value, nil
+		if alone { // not the error of all of them
+			l.get(c, b.keys[i])
+			continue
 		}
+		value, found := values[b.keys[i]]
+		l.set(c, value, found, err)
 	}
 }
 

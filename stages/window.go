@@ -16,7 +16,7 @@ type window[In, V, Out any] struct {
 	sc      *pipeline.StageContext
 	next    pipeline.Next[Out]
 	scratch *pipeline.Record[Out]
-	join    func(In, V) Out
+	join    func(in In, value V, found bool) Out
 	flush   func() // lets those go at once that wait for others
 
 	claim  context.Context // the partition's, or nil if no engine has told
@@ -28,14 +28,15 @@ type window[In, V, Out any] struct {
 	open   int
 }
 
-// call is one record's. Its goroutine sets value and err, and finishes it.
+// call is one record's. Its goroutine sets value, missing and err, and finishes it.
 type call[In, V any] struct {
-	record pipeline.Record[In]
-	held   *pipeline.Held
-	ctx    context.Context
-	value  V
-	err    error
-	done   chan struct{} // has room for the one that finishes
+	record  pipeline.Record[In]
+	held    *pipeline.Held
+	ctx     context.Context
+	value   V
+	missing bool // there is no value, which is no error
+	err     error
+	done    chan struct{} // has room for the one that finishes
 }
 
 func (c *call[In, V]) finish() { c.done <- struct{}{} }
@@ -43,7 +44,7 @@ func (c *call[In, V]) finish() { c.done <- struct{}{} }
 // clear lets go of what the call refers to.
 func (c *call[In, V]) clear() { *c = call[In, V]{done: c.done} }
 
-func newWindow[In, V, Out any](sc *pipeline.StageContext, next pipeline.Next[Out], bound int, join func(In, V) Out) *window[In, V, Out] {
+func newWindow[In, V, Out any](sc *pipeline.StageContext, next pipeline.Next[Out], bound int, join func(in In, value V, found bool) Out) *window[In, V, Out] {
 	w := &window[In, V, Out]{
 		sc: sc, next: next, scratch: new(pipeline.Record[Out]), join: join,
 		flush: func() {}, calls: make([]*call[In, V], bound),
@@ -99,7 +100,7 @@ func (w *window[In, V, Out]) land() error {
 			return w.sc.Fail(c.err)
 		}
 		copyHead(w.scratch, &c.record)
-		w.scratch.Value = w.join(c.record.Value, c.value)
+		w.scratch.Value = w.join(c.record.Value, c.value, !c.missing)
 		return w.next(ctx, w.scratch)
 	})
 }
