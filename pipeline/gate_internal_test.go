@@ -73,3 +73,41 @@ func TestGateLetsAWriterIn(t *testing.T) {
 		readers.Wait()
 	})
 }
+
+// Of writers that wait for the same thing one has the gate, and the others go on without.
+func TestGateSparesNeedlessWriters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		const n = 20
+		done, had, ready := 0, 0, 0
+		var work sync.WaitGroup
+		g.Lock()
+		for range n {
+			work.Go(func() {
+				if g.LockUnless(func() bool { return done > 0 }) {
+					done++
+					had++
+					g.Unlock()
+				}
+			})
+			work.Go(func() {
+				g.RLockAfter(func() bool { return ready > 0 }, func() { ready++ })
+				time.Sleep(time.Second) // all of them at once
+				g.RUnlock()
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		g.Unlock()
+		work.Wait()
+		if had != 1 || ready != 1 {
+			t.Errorf("%d had the gate, and %d prepared", had, ready)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("the readers took %v", took)
+		}
+		if g.readers != 0 || g.writing || len(g.writers) > 0 {
+			t.Errorf("%d readers are in, a writer %v, %d wait", g.readers, g.writing, len(g.writers))
+		}
+	})
+}
