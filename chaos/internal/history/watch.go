@@ -117,6 +117,7 @@ func (w *Watch) sample(ctx context.Context, look bool) (s Sample, ok bool) {
 	s.Committed = w.committed(ctx)
 	s.Took = time.Since(s.At)
 	s.High, _ = outputEnds(ctx, w.admin, w.cfg.Topics, false)
+	s.High.raise(ctx, w.client, w.cfg.Topics)
 	if look {
 		s.Open, err = coordinated(ctx, w.admin, w.cfg.TransactionalIDs)
 		s.Looked = err == nil
