@@ -114,9 +114,14 @@ func (e oneLine) Unwrap() error { return e.error }
 
 // metadata asks for topics, none if the slice is empty.
 func (c *Client) metadata(ctx context.Context, topics []string) (*sarama.MetadataResponse, error) {
+	return c.metadataOf(ctx, 7, topics)
+}
+
+// metadataOf is metadata in a version of the request.
+func (c *Client) metadataOf(ctx context.Context, version int16, topics []string) (*sarama.MetadataResponse, error) {
 	answers := make(chan *sarama.MetadataResponse, 1)
 	err := c.any(ctx, func(b *sarama.Broker) error {
-		resp, err := b.GetMetadata(&sarama.MetadataRequest{Version: 7, Topics: topics})
+		resp, err := b.GetMetadata(&sarama.MetadataRequest{Version: version, Topics: topics})
 		if err == nil {
 			select {
 			case answers <- resp:

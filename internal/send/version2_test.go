@@ -1,13 +1,18 @@
 package send
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/pipeline"
 )
 
@@ -92,6 +97,70 @@ func TestVersion2TxnOffsetCommit(t *testing.T) {
 		if _, _, err := decodeTxnOffsetCommit(wire[:n]); !errors.Is(err, errAnswer) {
 			t.Errorf("the first %d of %d bytes were taken", n, len(wire))
 		}
+	}
+}
+
+// Where the cluster has version 2, the coordinator is told of no partition and no group.
+func TestVersion2IsUsed(t *testing.T) {
+	for name, without := range map[string]rule{"version 1": ruleEpochEach, "version 2": 0} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, 1, embedded.Topic{Name: "out"}, embedded.Topic{Name: "in"})
+			var added atomic.Int64
+			for _, key := range []kmsg.Key{kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn} {
+				c.Fake().ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+					c.Fake().KeepControl()
+					added.Add(1)
+					return nil, nil, false
+				})
+			}
+			cfg := testConfig(c.Brokers())
+			cfg.TransactionalID, cfg.without = "tx", without
+			p := connect(t, cfg, &plan{})
+			for i := range int64(3) {
+				if err := p.Begin(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				send(t, p, "out", &outcomes{}, "v")
+				if err := sendOffset(t.Context(), p, i+1); err != nil {
+					t.Fatal(err)
+				}
+				if err := p.Commit(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := added.Load(); (n > 0) != (without != 0) {
+				t.Errorf("the coordinator was told %d times", n)
+			}
+		})
+	}
+}
+
+// A batch that meets the markers of the transaction before does not wait for as long as
+// after a failure.
+func TestABatchThatMeetsMarkersIsSentAgainSoon(t *testing.T) {
+	c := start(t, 1, embedded.Topic{Name: "out"})
+	var refused atomic.Int64
+	c.Fake().ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.Fake().KeepControl()
+		if refused.Add(1) > 3 {
+			return nil, nil, false
+		}
+		return refuses(r, kerr.ConcurrentTransactions.Code), nil, true
+	})
+	cfg := testConfig(c.Brokers())
+	cfg.TransactionalID, cfg.RetryBackoff, cfg.RetryBackoffMax = "tx", 20*time.Second, 20*time.Second
+	p := connect(t, cfg, &plan{})
+	if err := p.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	send(t, p, "out", &outcomes{}, "v")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := p.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := refused.Load(); n != 4 {
+		t.Errorf("%d attempts, want 4", n)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestCallsThatWaitEndInTime(t *testing.T) {
 				case asked <- struct{}{}:
 				default:
 				}
-				return refusesAll(r), nil, true
+				return refuses(r, kerr.UnknownTopicOrPartition.Code), nil, true
 			})
 			cfg := testConfig(c.Brokers())
 			cfg.TransactionalID, cfg.without = "tx", x.without
@@ -68,8 +68,8 @@ func await(t *testing.T, c <-chan struct{}) {
 	}
 }
 
-func refusesAll(r kmsg.Request) kmsg.Response {
-	code := kerr.UnknownTopicOrPartition.Code
+// refuses answers for all partitions with a code.
+func refuses(r kmsg.Request, code int16) kmsg.Response {
 	if r, ok := r.(*kmsg.ProduceRequest); ok {
 		resp := r.ResponseKind().(*kmsg.ProduceResponse)
 		for _, t := range r.Topics {
