@@ -21,12 +21,17 @@ const highPatience = 500 * time.Millisecond
 func (e *Ends) raise(ctx context.Context, client *kgo.Client, topics workload.Topics) {
 	ctx, cancel := context.WithTimeout(ctx, highPatience)
 	defer cancel()
+	brokers := client.DiscoveredBrokers()
+	// A request each, since the client writes into it; all of them before e may grow.
+	requests := make([]*kmsg.ListOffsetsRequest, len(brokers))
+	for i := range requests {
+		requests[i] = e.request(topics)
+	}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
-	for _, b := range client.DiscoveredBrokers() {
-		req := e.request(topics)
+	for i, b := range brokers {
 		asking.Go(func() {
-			answer, err := b.Request(ctx, req)
+			answer, err := b.Request(ctx, requests[i])
 			if err != nil {
 				return
 			}
