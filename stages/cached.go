@@ -191,9 +191,18 @@ func (c *Cache[K, V]) due(key K, e cacheEntry[V]) *flight[V] {
 // lookUpAhead falls back on the entry that is there.
 func (c *Cache[K, V]) lookUpAhead(ctx context.Context, key K, f *flight[V], old cacheEntry[V]) (V, bool, error) {
 	value, found, err := c.lookUp(ctx, key, f)
+	if err != nil && c.postpone(key, old) {
+		return old.value, old.found, nil
+	}
+	return value, found, err
+}
+
+// postpone has an entry tried again when half of the rest of its life has passed. It
+// reports false if there is nothing left of it.
+func (c *Cache[K, V]) postpone(key K, old cacheEntry[V]) bool {
 	rest := time.Until(old.expires)
-	if err == nil || rest <= 0 {
-		return value, found, err
+	if rest <= 0 {
+		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +210,7 @@ func (c *Cache[K, V]) lookUpAhead(ctx context.Context, key K, f *flight[V], old 
 		e.refresh = time.Now().Add(rest / 2)
 		c.entries.Add(key, e)
 	}
-	return old.value, old.found, nil
+	return true
 }
 
 func (c *Cache[K, V]) begin(key K) *flight[V] {
@@ -214,12 +223,7 @@ func (c *Cache[K, V]) begin(key K) *flight[V] {
 func (c *Cache[K, V]) lookUp(ctx context.Context, key K, f *flight[V]) (V, bool, error) {
 	defer func() {
 		c.mu.Lock()
-		if c.flights[key] == f { // else it was forgotten meanwhile
-			delete(c.flights, key)
-			if !f.abandoned && f.err == nil {
-				c.keep(key, f)
-			}
-		}
+		c.end(key, f)
 		c.mu.Unlock()
 		close(f.done)
 	}()
@@ -229,6 +233,17 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, key K, f *flight[V]) (V, bool,
 	}
 	f.abandoned = f.err != nil && ctx.Err() != nil // last: a panic leaves it set
 	return f.value, f.found, f.err
+}
+
+// end takes a flight off the list and keeps what it has brought.
+func (c *Cache[K, V]) end(key K, f *flight[V]) {
+	if c.flights[key] != f { // it was forgotten meanwhile
+		return
+	}
+	delete(c.flights, key)
+	if !f.abandoned && f.err == nil {
+		c.keep(key, f)
+	}
 }
 
 func (c *Cache[K, V]) keep(key K, f *flight[V]) {

@@ -102,16 +102,60 @@ const maxInFlight = math.MaxUint16
 // In memory there are up to Concurrency × BatchSize records besides the results. A record
 // costs a few microseconds and 4 allocations, less in batches.
 func EnrichAsync[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(In) K, table Table[K, V], join func(In, V) Out, cfg AsyncConfig, opts ...pipeline.StageOption) pipeline.Stream[Out] {
-	return enrichAsync(s, name, key, table, func(in In, value V, _ bool) Out { return join(in, value) }, false, cfg, opts)
+	return enrichAsync(s, name, byValue(key), table, false, func(*pipeline.StageContext) joint[In, V, Out] {
+		return valued(func(in In, value V, _ bool) Out { return join(in, value) })
+	}, cfg, opts)
 }
 
 // EnrichAsyncOptional is EnrichAsync for what may be missing, a left join: join is told
 // whether the key was found, and V is its zero value if it was not.
 func EnrichAsyncOptional[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(In) K, table Table[K, V], join func(in In, value V, found bool) Out, cfg AsyncConfig, opts ...pipeline.StageOption) pipeline.Stream[Out] {
-	return enrichAsync(s, name, key, table, join, true, cfg, opts)
+	return enrichAsync(s, name, byValue(key), table, true, func(*pipeline.StageContext) joint[In, V, Out] { return valued(join) }, cfg, opts)
 }
 
-func enrichAsync[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(In) K, table Table[K, V], join func(In, V, bool) Out, optional bool, cfg AsyncConfig, opts []pipeline.StageOption) pipeline.Stream[Out] {
+// EnrichAsyncCtx is EnrichAsync for functions that may fail. They still run on the
+// partition's goroutine, and it waits while they do: each gets the stage's
+// [pipeline.Timeout] and is tried again as its policy says.
+func EnrichAsyncCtx[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(context.Context, In) (K, error), table Table[K, V], join func(context.Context, In, V) (Out, error), cfg AsyncConfig, opts ...pipeline.StageOption) pipeline.Stream[Out] {
+	return EnrichAsyncRecord(s, name, func(ctx context.Context, r *pipeline.Record[In]) (K, error) { return key(ctx, r.Value) }, table,
+		func(ctx context.Context, r *pipeline.Record[In], value V) (pipeline.Record[Out], error) {
+			out, err := join(ctx, r.Value, value)
+			return pipeline.With(r, out), err
+		}, cfg, opts...)
+}
+
+// EnrichAsyncRecord is EnrichAsyncCtx of whole records: the key may come from the record's
+// own key or headers, and what join returns goes on as it is, see [MapRecord].
+func EnrichAsyncRecord[In, Out, V any, K comparable](s pipeline.Stream[In], name string, key func(context.Context, *pipeline.Record[In]) (K, error), table Table[K, V], join func(context.Context, *pipeline.Record[In], V) (pipeline.Record[Out], error), cfg AsyncConfig, opts ...pipeline.StageOption) pipeline.Stream[Out] {
+	guarded := func(sc *pipeline.StageContext) joint[In, V, Out] {
+		type pair struct {
+			record *pipeline.Record[In]
+			value  V
+		}
+		run := pipeline.Guard(sc, func(ctx context.Context, p pair) (pipeline.Record[Out], error) { return join(ctx, p.record, p.value) })
+		return func(ctx context.Context, in *pipeline.Record[In], value V, _ bool, out *pipeline.Record[Out]) (err error) {
+			*out, err = run(ctx, pair{in, value})
+			out.Origin = in.Origin
+			return err
+		}
+	}
+	return enrichAsync(s, name, func(sc *pipeline.StageContext) keyFunc[In, K] { return pipeline.Guard(sc, key) }, table, false, guarded, cfg, opts)
+}
+
+// keyFunc says what is to be looked up for a record.
+type keyFunc[In any, K comparable] = func(context.Context, *pipeline.Record[In]) (K, error)
+
+// byValue is for a function of values, which does not fail.
+func byValue[In any, K comparable](key func(In) K) func(*pipeline.StageContext) keyFunc[In, K] {
+	return func(sc *pipeline.StageContext) keyFunc[In, K] {
+		return func(_ context.Context, r *pipeline.Record[In]) (K, error) {
+			sc.Enter()
+			return key(r.Value), nil
+		}
+	}
+}
+
+func enrichAsync[In, Out, V any, K comparable](s pipeline.Stream[In], name string, keyOf func(*pipeline.StageContext) keyFunc[In, K], table Table[K, V], optional bool, join func(*pipeline.StageContext) joint[In, V, Out], cfg AsyncConfig, opts []pipeline.StageOption) pipeline.Stream[Out] {
 	opts = oneToOne(reading(table, opts))
 	d, err := newDesk(table, cfg)
 	if err != nil {
@@ -120,12 +164,15 @@ func enrichAsync[In, Out, V any, K comparable](s pipeline.Stream[In], name strin
 		d.optional = optional
 	}
 	return pipeline.Apply(s, "enrich", name, func(sc *pipeline.StageContext, next pipeline.Next[Out]) pipeline.Next[In] {
-		w := newWindow(sc, next, d.concurrency*d.batchSize, join)
+		w := newWindow(sc, next, d.concurrency*d.batchSize, join(sc))
 		l := &lookUps[K, In, V]{desk: d, sc: sc, owner: &w.owned, slots: make(chan struct{}, d.concurrency)}
 		w.flush = l.seal
+		key := keyOf(sc)
 		return func(ctx context.Context, r *pipeline.Record[In]) error {
-			sc.Enter()
-			k := key(r.Value)
+			k, err := key(ctx, r)
+			if err != nil {
+				return err
+			}
 			c, err := w.add(ctx, r)
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package stages_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -85,6 +86,51 @@ func ExampleEnrichAsyncOptional() {
 	// 7 is user 7
 	// 9 is unknown
 	// 8 is user 8
+}
+
+// The tenant is in a header, and the name becomes the key.
+func ExampleEnrichAsyncRecord() {
+	p := pipeline.New("example")
+	in := pipeline.From(p, "in", serde.String())
+	full := stages.EnrichAsyncRecord(in, "user",
+		func(_ context.Context, r *pipeline.Record[string]) (string, error) {
+			tenant, ok := r.Headers.Get("tenant")
+			if !ok {
+				return "", errors.New("no tenant")
+			}
+			return string(tenant) + "-" + r.Value, nil
+		}, userService{},
+		func(_ context.Context, r *pipeline.Record[string], name string) (pipeline.Record[string], error) {
+			out := pipeline.With(r, r.Value)
+			out.Key = []byte(name)
+			return out, nil
+		}, stages.AsyncConfig{})
+	pipeline.To(full, "out", serde.String())
+
+	c := pipelinetest.For(p)
+	c.Feed("in", pipelinetest.Text("k", "7").Header("tenant", "acme"))
+	if err := c.Run(context.Background(), p); err != nil {
+		fmt.Println(err)
+	}
+	for _, r := range c.Records("out") {
+		fmt.Printf("%s: %s\n", r.Key, r.Value)
+	}
+	// Output:
+	// user acme-7: 7
+}
+
+func ExampleCachedMany() {
+	users := stages.CachedMany(userService{}, stages.CachedConfig{NegativeTTL: time.Minute})
+	ctx := context.Background()
+	for _, ids := range [][]string{{"7", "8"}, {"7", "8", "9"}} { // the second asks for 9 only
+		names, err := users.GetMany(ctx, ids)
+		fmt.Println(names, err)
+	}
+	fmt.Printf("%d hits, %d misses\n", users.Stats().Hits, users.Stats().Misses)
+	// Output:
+	// map[7:user 7 8:user 8] <nil>
+	// map[7:user 7 8:user 8] <nil>
+	// 2 hits, 3 misses
 }
 
 func ExampleParallel() {

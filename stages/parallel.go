@@ -44,7 +44,7 @@ func parallel[In, Out any](s pipeline.Stream[In], name string, n int, fn func(co
 		if n == 0 {
 			lanes = make([]lane[In, Out], runtime.GOMAXPROCS(0))
 		}
-		w := newWindow(sc, next, laneDepth*len(lanes), func(_ In, out Out, _ bool) Out { return out })
+		w := newWindow(sc, next, laneDepth*len(lanes), valued(func(_ In, out Out, _ bool) Out { return out }))
 		for i := range lanes {
 			lanes[i].owner, lanes[i].run = &w.owned, called(sc, fn)
 		}

@@ -16,7 +16,7 @@ type window[In, V, Out any] struct {
 	sc      *pipeline.StageContext
 	next    pipeline.Next[Out]
 	scratch *pipeline.Record[Out]
-	join    func(in In, value V, found bool) Out
+	join    joint[In, V, Out]
 	flush   func() // lets those go at once that wait for others
 
 	claim  context.Context // the partition's, or nil if no engine has told
@@ -26,6 +26,18 @@ type window[In, V, Out any] struct {
 	calls  []*call[In, V] // a ring; a call is used again
 	first  int
 	open   int
+}
+
+// joint makes of a record and its call's value the record that goes on.
+type joint[In, V, Out any] func(ctx context.Context, in *pipeline.Record[In], value V, found bool, out *pipeline.Record[Out]) error
+
+// valued is a joint for functions of values, which do not fail.
+func valued[In, V, Out any](join func(in In, value V, found bool) Out) joint[In, V, Out] {
+	return func(_ context.Context, in *pipeline.Record[In], value V, found bool, out *pipeline.Record[Out]) error {
+		copyHead(out, in)
+		out.Value = join(in.Value, value, found)
+		return nil
+	}
 }
 
 // call is one record's. Its goroutine sets value, missing and err, and finishes it.
@@ -44,7 +56,7 @@ func (c *call[In, V]) finish() { c.done <- struct{}{} }
 // clear lets go of what the call refers to.
 func (c *call[In, V]) clear() { *c = call[In, V]{done: c.done} }
 
-func newWindow[In, V, Out any](sc *pipeline.StageContext, next pipeline.Next[Out], bound int, join func(in In, value V, found bool) Out) *window[In, V, Out] {
+func newWindow[In, V, Out any](sc *pipeline.StageContext, next pipeline.Next[Out], bound int, join joint[In, V, Out]) *window[In, V, Out] {
 	w := &window[In, V, Out]{
 		sc: sc, next: next, scratch: new(pipeline.Record[Out]), join: join,
 		flush: func() {}, calls: make([]*call[In, V], bound),
@@ -99,8 +111,9 @@ func (w *window[In, V, Out]) land() error {
 		if c.err != nil {
 			return w.sc.Fail(c.err)
 		}
-		copyHead(w.scratch, &c.record)
-		w.scratch.Value = w.join(c.record.Value, c.value, !c.missing)
+		if err := w.join(ctx, &c.record, c.value, !c.missing, w.scratch); err != nil {
+			return err
+		}
 		return w.next(ctx, w.scratch)
 	})
 }
