@@ -142,7 +142,7 @@ func (w *Worker) rewound(c *Claim) error {
 	c.engaged.Add(1)
 	defer c.engaged.Add(-1)
 	w.mu.Lock()
-	c.epoch = w.epoch
+	c.epoch, c.groups = w.epoch, nil
 	streak, gone := w.streak, c.gone || w.over
 	w.mu.Unlock()
 	if gone {

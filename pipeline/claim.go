@@ -37,11 +37,12 @@ type Claim struct {
 
 	// Written by the claim's goroutine under w.mu's read lock, by the committer
 	// under its write lock.
-	position  int64  // next offset after what was handed to the transaction
-	handed    int64  // number of input records handed to it
-	dirty     bool   // position is not committed
-	epoch     uint64 // of the worker, as of the last rewind
-	gone      bool   // released: nothing of it may be committed any more
+	position  int64   // next offset after what was handed to the transaction
+	handed    int64   // number of input records handed to it
+	dirty     bool    // position is not committed
+	groups    []group // of what was handed to it; they outlast its abort until the rewind
+	epoch     uint64  // of the worker, as of the last rewind
+	gone      bool    // released: nothing of it may be committed any more
 	committed atomic.Int64
 	delivered atomic.Int64 // offset after the last record that the source has delivered, or -1
 	waits     atomic.Pointer[wait]

@@ -13,6 +13,7 @@ func (w *Worker) take(c *Claim) error {
 	if err := w.openFor(c); err != nil {
 		return err
 	}
+	c.groups, c.task.groups = append(c.groups, c.task.groups...), nil
 	outs := c.task.Outputs()
 	if len(outs) > 0 {
 		if err := w.sink.Send(w.hard, outs); err != nil {
@@ -207,7 +208,7 @@ func (w *Worker) commitLocked() {
 		if c.dirty {
 			c.dirty = false
 			n += c.handed
-			c.handed = 0
+			c.handed, c.groups = 0, nil
 			c.committed.Store(c.position)
 		}
 	}

@@ -22,7 +22,8 @@ type Held struct {
 // others, and if one fails later on, all do.
 type bond struct {
 	members []*Held
-	done    int // so many of the first have nothing open
+	done    int  // so many of the first have nothing open
+	told    bool // it is among the task's groups
 }
 
 // Origin is where the record stands.
@@ -238,6 +239,8 @@ func (t *Task) land() {
 		t.staged = append(t.staged, h.outputs...)
 		if h.over {
 			t.mark = len(t.staged) // a dead letter is no output
+		} else if b := h.bond; b != nil && !b.told {
+			b.told, t.groups = true, append(t.groups, b.group())
 		}
 		t.keep()
 		h.outputs = nil
@@ -272,7 +275,7 @@ func (t *Task) ground() {
 	for _, h := range t.flight {
 		h.over, h.outputs = true, nil
 	}
-	t.held, t.flight, t.torn = nil, nil, nil
+	t.held, t.flight, t.torn, t.groups = nil, nil, nil, nil
 }
 
 // giveUp says that the current record will come again. What is held of it must not go on

@@ -26,7 +26,13 @@ func (w *Worker) reject(err error) {
 				Err: fmt.Errorf("%w: topic %q refused it: %w", ErrDeadLetterTooLarge, r.Topic, r.Err),
 			})
 		}
-		known[r.Origin] = r
+		if r.Topic == w.p.deadLetter {
+			known[r.Origin] = r
+			continue
+		}
+		for _, o := range w.fellowsOf(r.Origin) {
+			known[o] = Rejection{Origin: o, Topic: r.Topic, Err: r.Err}
+		}
 	}
 	w.rejects.Store(&known)
 }

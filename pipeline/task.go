@@ -29,6 +29,7 @@ type Task struct {
 	held    *Held   // the current record, if a stage holds it
 	flight  []*Held // records that are held and those after them, in order
 	holds   bool    // a stage holds records now and then
+	groups  []group // of what is staged
 	torn    error   // why nothing can be handed over any more: held records were given up
 	arena   arena
 

@@ -45,7 +45,7 @@ func (c BatchConfig) withDefaults(opts []pipeline.StageOption) (BatchConfig, []p
 // What the function returns goes on in the slice's order with the key, headers, timestamp
 // and origin of the batch's last record. If it fails, [pipeline.Retry] gives it the whole
 // batch again; then the policy decides for each of the records, so that each is a dead
-// letter in its own place. So it is with an error further down. Nothing of a batch's
+// letter in its own place. So it is with an error further down, or of the sink. Nothing of a batch's
 // records leaves, by other branches either, before all of the batch is done. A record that
 // has failed in another branch meanwhile is not in it.
 //

@@ -391,3 +391,28 @@ func TestEveryStepWithBranches(t *testing.T) {
 		},
 	})
 }
+
+// The sink refuses what a batch has put out, and takes what a single one would: it is the
+// error of each member all the same, and of no other record.
+func TestBatchThatTheSinkRefuses(t *testing.T) {
+	for _, guarantee := range []pipeline.Guarantee{pipeline.ExactlyOnce, pipeline.AtLeastOnce} {
+		inBubble(t, func(t *testing.T) {
+			p, s := strs(pipeline.DeadLetter("dlq"))
+			to(stages.Batch(s, "batch", stages.BatchConfig{Size: 3}, joined))
+			long := strings.Repeat("x", 200)
+			values := []string{"a", "b", "c", "d", long, "e", "f", "g", "h"}
+			c := pipelinetest.NewCluster(pipelinetest.Config{Topics: []pipelinetest.Topic{
+				{Name: "in", Partitions: 1}, {Name: "out", Partitions: 1, MaxMessageBytes: 250}, {Name: "dlq", Partitions: 1},
+			}})
+			for _, v := range values {
+				c.Feed("in", pipelinetest.Text("k", v))
+			}
+			stats := pipelinetest.Run(t, p, c, pipelinetest.Engine(pipeline.Require(guarantee)))
+			expectEqual(t, "out", valuesIn(c, "out"), []string{"a+b+c", "f+g+h"})
+			expectEqual(t, "dlq", valuesIn(c, "dlq"), []string{"d", long, "e"})
+			if stats.Aborts > 1 {
+				t.Errorf("%d aborts, want 1 at most", stats.Aborts)
+			}
+		})
+	}
+}
