@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/wire"
 )
 
 // node is a broker that answers.
@@ -14,11 +15,12 @@ type node struct {
 	id       int32
 	addr     string
 	versions map[int16]int16 // by API key, the highest
+	txns     wire.Feature
 }
 
 type answer struct {
-	versions map[int16]int16
-	err      error
+	can cluster.Abilities
+	err error
 }
 
 // brokers asks every bootstrap address, and every broker that the cluster names, on a
@@ -58,7 +60,7 @@ func (e *exam) brokers(ctx context.Context) bool {
 		addr := named[id]
 		a := answers[addr]
 		if a.err == nil {
-			e.nodes = append(e.nodes, node{id, addr, a.versions})
+			e.nodes = append(e.nodes, node{id, addr, a.can.Requests, a.can.Transactions})
 			e.ok(CheckBrokers, addr, "broker %d answers", id)
 		} else if !slices.Contains(e.Config.Brokers, addr) {
 			e.unreachable(addr, a.err, "the address at which the cluster names a broker",
@@ -88,10 +90,10 @@ func (e *exam) askAll(ctx context.Context, addrs []string) map[string]answer {
 		slots <- struct{}{}
 		asking.Go(func() {
 			defer func() { <-slots }()
-			versions, err := cluster.Versions(ctx, e.connection(), addr)
+			can, err := cluster.AbilitiesOf(ctx, e.connection(), addr)
 			mu.Lock()
 			defer mu.Unlock()
-			out[addr] = answer{versions, err}
+			out[addr] = answer{can, err}
 		})
 	}
 	asking.Wait()

@@ -39,6 +39,7 @@ func Check(ctx context.Context, s Settings) (*Report, error) {
 			e.partitioner(ctx, topic)
 		}
 		e.transactionTimeout(ctx)
+		e.transactionVersion()
 		e.transactionalID(ctx)
 		e.group(ctx)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/internal/murmur2"
+	"github.com/leat-stream/leat/internal/wire"
+	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
@@ -269,6 +272,64 @@ func TestTransactionalID(t *testing.T) {
 	says(t, report, doctor.CheckTransactionalID, "a transaction is open since 20", "stop the producer")
 	noError(t, k.EndTransaction(t.Context(), kgo.TryCommit), "commit: it was not fenced")
 	found(t, check(t, p.settings))
+}
+
+// Brokers that were upgraded go on with the version that the cluster was made with.
+func TestTransactionVersion(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	feature := withFeature(p.fake.Fake())
+	for _, x := range []struct {
+		supported, level int16
+		want             []string
+		says             string
+	}{
+		{2, 2, nil, "version 2: each transaction has an epoch of its own"},
+		{2, 1, []string{"warning transaction-version "}, "version 1, though all brokers can do version 2"},
+		{2, 0, []string{"warning transaction-version "}, "version 0, though all brokers can do version 2"},
+		{0, 0, nil, "version 0; version 2 needs brokers of Kafka 4.0"},
+	} {
+		feature.Store(&wire.Feature{Supported: x.supported, Level: x.level})
+		report := check(t, p.settings)
+		found(t, report, x.want...)
+		change := ""
+		if len(x.want) > 0 {
+			change = "kafka-features.sh --bootstrap-server " + p.fake.Brokers()[0] + " upgrade --feature transaction.version=2"
+		}
+		says(t, report, doctor.CheckTransactionVersion, x.says, change)
+	}
+	only := p.settings
+	only.Config.Delivery = pipeline.AtLeastOnce
+	for _, f := range check(t, only).Findings {
+		if f.Check == doctor.CheckTransactionVersion {
+			t.Errorf("without transactions it says %q", f.Text)
+		}
+	}
+}
+
+// withFeature has a fake cluster's brokers tell another version of transactions.
+func withFeature(fake *kfake.Cluster) *atomic.Pointer[wire.Feature] {
+	feature := new(atomic.Pointer[wire.Feature])
+	fake.ControlKey(int16(kmsg.ApiVersions), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		if r.(*kmsg.ApiVersionsRequest).ClientSoftwareName != "leat" { // sarama asks which requests there are
+			return nil, nil, false
+		}
+		res := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+		x := feature.Load()
+		if x.Supported > 0 {
+			s := kmsg.NewApiVersionsResponseSupportedFeature()
+			s.Name, s.MaxVersion = wire.TransactionVersion, x.Supported
+			res.SupportedFeatures = append(res.SupportedFeatures, s)
+		}
+		if x.Level > 0 {
+			f := kmsg.NewApiVersionsResponseFinalizedFeature()
+			f.Name, f.MaxVersionLevel = wire.TransactionVersion, x.Level
+			res.FinalizedFeatures = append(res.FinalizedFeatures, f)
+		}
+		return res, nil, true
+	})
+	return feature
 }
 
 // Any broker may be the coordinator: the lowest maximum counts.

@@ -26,6 +26,7 @@ const (
 	CheckCompression        = "compression"
 	CheckPartitioner        = "partitioner"
 	CheckTransactionTimeout = "transaction-timeout"
+	CheckTransactionVersion = "transaction-version"
 	CheckTransactionalID    = "transactional-id"
 	CheckGroup              = "group"
 	CheckGroupActive        = "group-active"
@@ -36,7 +37,7 @@ const (
 func Checks() []string {
 	return []string{
 		CheckBrokers, CheckVersions, CheckTopics, CheckACLs, CheckReplication, CheckMinISR, CheckMessageSize, CheckCompression,
-		CheckPartitioner, CheckTransactionTimeout, CheckTransactionalID, CheckGroup, CheckGroupActive, CheckSchema,
+		CheckPartitioner, CheckTransactionTimeout, CheckTransactionVersion, CheckTransactionalID, CheckGroup, CheckGroupActive, CheckSchema,
 	}
 }
 

@@ -10,11 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/doctor"
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/wire"
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
@@ -148,6 +151,15 @@ func TestPlantedFaultsOnThree(t *testing.T) {
 			want: func(w *ward) []string { return []string{"warning transactional-id leat-" + w.id + "-a-0"} },
 			says: []string{doctor.CheckTransactionalID, "(Ongoing, producer ", "stop the producer"},
 		},
+		{
+			name: "an old version of transactions", replicas: 3,
+			fault: func(w *ward) {
+				w.transactionVersion(1, safeDowngrade)
+				w.t.Cleanup(func() { w.transactionVersion(2, upgrade) })
+			},
+			want: func(*ward) []string { return []string{"warning transaction-version "} },
+			says: []string{doctor.CheckTransactionVersion, "version 1, though all brokers can do version 2", "kafka-features.sh"},
+		},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			w := realWard(t, x.replicas, x.out)
@@ -165,6 +177,37 @@ func TestPlantedFaultsOnThree(t *testing.T) {
 			t.Logf("\n%s", table(t, report))
 		})
 	}
+}
+
+// The types of an update of a feature (KIP-778).
+const (
+	upgrade       = 1
+	safeDowngrade = 2
+)
+
+// transactionVersion sets the version of transactions and returns when all brokers know it.
+func (w *ward) transactionVersion(level int16, kind int8) {
+	w.t.Helper()
+	k, err := kgo.NewClient(kgo.SeedBrokers(w.brokers.Addresses()...))
+	noError(w.t, err, "client")
+	defer k.Close()
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	u := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+	u.Feature, u.MaxVersionLevel, u.UpgradeType = wire.TransactionVersion, level, kind
+	req.FeatureUpdates = append(req.FeatureUpdates, u)
+	ctx := context.WithoutCancel(w.t.Context()) // it is called in a Cleanup, too
+	res, err := req.RequestWith(ctx, k)
+	noError(w.t, err, "update")
+	noError(w.t, kerr.ErrorForCode(res.ErrorCode), "update")
+	w.Await("the version of transactions to be known", func() bool {
+		for _, addr := range w.brokers.Addresses() {
+			can, err := cluster.AbilitiesOf(ctx, cluster.Config{Brokers: w.brokers.Addresses()}, addr)
+			if err != nil || can.Transactions.Level != level {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func (w *ward) consume(opts ...kgo.Opt) {
@@ -187,7 +230,7 @@ func TestFrozenBroker(t *testing.T) {
 	w.Await("broker 3 to stand still", func() bool { // its threads stop one after the other
 		soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		_, err := cluster.Versions(soon, cluster.Config{Brokers: w.brokers.Addresses()}, addr)
+		_, err := cluster.AbilitiesOf(soon, cluster.Config{Brokers: w.brokers.Addresses()}, addr)
 		return err != nil
 	})
 	began := time.Now()

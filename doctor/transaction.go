@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -48,6 +49,27 @@ func (e *exam) transactionTimeout(ctx context.Context) {
 			"TransactionTimeout is %v, and brokers allow %v: they refuse the producer", ours, lowest)
 	default:
 		e.ok(CheckTransactionTimeout, "", "%v, and brokers allow %v", ours, lowest)
+	}
+}
+
+// transactionVersion says whether the cluster could end transactions more safely: an
+// upgrade of the brokers does not raise the version by itself.
+func (e *exam) transactionVersion() {
+	if !e.transactional() {
+		return
+	}
+	lowest, level := int16(math.MaxInt16), int16(0)
+	for _, n := range e.nodes {
+		lowest, level = min(lowest, n.txns.Supported), max(level, n.txns.Level)
+	}
+	switch {
+	case level >= 2:
+		e.ok(CheckTransactionVersion, "", "version %d: each transaction has an epoch of its own", level)
+	case lowest >= 2:
+		e.find(CheckTransactionVersion, "", Warning, e.tool("kafka-features.sh", "upgrade --feature transaction.version=2"),
+			"version %d, though all brokers can do version 2 (KIP-890): what a broker is sent late can still become part of the next transaction", level)
+	default:
+		e.ok(CheckTransactionVersion, "", "version %d; version 2 needs brokers of Kafka 4.0", level)
 	}
 }
 

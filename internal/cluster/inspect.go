@@ -12,27 +12,35 @@ import (
 	"github.com/leat-stream/leat/internal/wire"
 )
 
-// Versions asks one broker which requests it takes: by API key, up to which version.
-// It needs no right. Its error says so if the listener wants TLS or SASL.
-func Versions(ctx context.Context, cfg Config, addr string) (map[int16]int16, error) {
+// Abilities are what a broker can do.
+type Abilities struct {
+	// Requests are those that it takes: by API key, up to which version.
+	Requests map[int16]int16
+	// Transactions is the version of transactions, and 0 before Kafka 4.0 (KIP-890).
+	Transactions wire.Feature
+}
+
+// AbilitiesOf asks one broker what it can do. It needs no right. Its error says so if the
+// listener wants TLS or SASL.
+func AbilitiesOf(ctx context.Context, cfg Config, addr string) (Abilities, error) {
 	w := wire.Config{Connection: cfg.Sarama(), SASL: cfg.SASL, MaxInFlight: 1, RequestTimeout: requestTimeout, DialTimeout: 2 * time.Second}
-	out, err := versions(ctx, &w, addr)
+	out, err := abilities(ctx, &w, addr)
 	if err != nil && !isAuth(err) {
 		if found := w.Diagnose(ctx, addr); found != nil {
-			return nil, found
+			return out, found
 		}
 	}
 	return out, err
 }
 
-func versions(ctx context.Context, w *wire.Config, addr string) (map[int16]int16, error) {
+func abilities(ctx context.Context, w *wire.Config, addr string) (out Abilities, err error) {
 	conn, err := w.Open(ctx, addr)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	defer conn.Close()
-	out := map[int16]int16{}
-	return out, conn.Ask(ctx, func(b *sarama.Broker) error {
+	out.Requests = map[int16]int16{}
+	err = conn.Ask(ctx, func(b *sarama.Broker) error {
 		resp, err := b.ApiVersions(&sarama.ApiVersionsRequest{})
 		if err != nil {
 			return err
@@ -41,10 +49,14 @@ func versions(ctx context.Context, w *wire.Config, addr string) (map[int16]int16
 			return code
 		}
 		for _, k := range resp.ApiKeys {
-			out[k.ApiKey] = k.MaxVersion
+			out.Requests[k.ApiKey] = k.MaxVersion
 		}
 		return nil
 	})
+	if err == nil {
+		out.Transactions, err = conn.Feature(ctx, wire.TransactionVersion)
+	}
+	return out, err
 }
 
 // Nodes returns the address of each broker that the cluster names, by its id.

@@ -16,6 +16,7 @@ import (
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/internal/cluster"
+	"github.com/leat-stream/leat/internal/wire"
 )
 
 func TestSettings(t *testing.T) {
@@ -98,9 +99,9 @@ func TestAnOlderBrokerIsAskedOn(t *testing.T) {
 			t.Errorf("groups did not: %v", err)
 		}
 	}
-	versions, err := cluster.Versions(t.Context(), cluster.Config{Brokers: fake.Brokers()}, fake.Brokers()[0])
-	if err != nil || versions[0] != 8 {
-		t.Errorf("versions %v, %v", versions, err)
+	can, err := cluster.AbilitiesOf(t.Context(), cluster.Config{Brokers: fake.Brokers()}, fake.Brokers()[0])
+	if err != nil || can.Requests[0] != 8 || can.Transactions != (wire.Feature{}) {
+		t.Errorf("it can %v, %v", can, err)
 	}
 }
 

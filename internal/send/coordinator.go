@@ -86,9 +86,9 @@ func (k *kafka) ask(ctx context.Context, w *wire.Conn, c *call) (a answer, err e
 	if c.v2 {
 		return k.request2(ctx, w, c)
 	}
-	level := int16(0)
+	var f wire.Feature
 	if c.kind == callInit || c.kind == callBump {
-		if level, err = w.Feature(ctx, featureTransactions); err != nil {
+		if f, err = w.Feature(ctx, wire.TransactionVersion); err != nil {
 			return a, err
 		}
 	}
@@ -96,7 +96,7 @@ func (k *kafka) ask(ctx context.Context, w *wire.Conn, c *call) (a answer, err e
 		a, err = k.request(b, c)
 		return err
 	})
-	a.v2 = level >= transactionVersion2
+	a.v2 = f.Level >= transactionVersion2
 	return a, err
 }
 

@@ -17,7 +17,7 @@ import (
 // and has partitions added by their brokers. sarama does not have its requests: Produce 12
 // is in protocol.go, these are the coordinators'.
 const (
-	featureTransactions, transactionVersion2 = "transaction.version", 2
+	transactionVersion2 = 2
 
 	apiEndTxn, endTxnVersion                   = 26, 5
 	apiTxnOffsetCommit, txnOffsetCommitVersion = 28, 5

@@ -55,15 +55,26 @@ func (w *Conn) raw(ctx context.Context, key, version int16, body []byte) (*answe
 	return d, w.dial.conn.SetDeadline(time.Time{})
 }
 
-// The request for the cluster's features (KIP-584).
+// The request for the cluster's features (KIP-584). Before version 4 (Kafka 3.9) a broker
+// leaves out what it supports from 0 on (KIP-1022); who does not know that version has no
+// feature that we look for.
 const (
-	apiVersions, apiVersionsVersion = 18, 3
+	apiVersions, apiVersionsVersion = 18, 4
+	tagSupportedFeatures            = 0
 	tagFinalizedFeatures            = 2
 )
 
-// Feature returns the level of one of the cluster's features, 0 if it has none: an old
-// cluster knows of no features. The rules are those of Ask.
-func (w *Conn) Feature(ctx context.Context, name string) (level int16, err error) {
+// TransactionVersion is the feature of KIP-890.
+const TransactionVersion = "transaction.version"
+
+// Feature is how far a feature goes, 0 if it is not there: old brokers know of none.
+type Feature struct {
+	Level     int16 // the cluster's
+	Supported int16 // the highest that the broker supports
+}
+
+// Feature returns what there is of a feature. The rules are those of Ask.
+func (w *Conn) Feature(ctx context.Context, name string) (f Feature, err error) {
 	body := []byte{0} // no tagged fields in the header
 	for _, s := range []string{"leat", "1"} {
 		body = append(binary.AppendUvarint(body, uint64(len(s))+1), s...)
@@ -73,18 +84,18 @@ func (w *Conn) Feature(ctx context.Context, name string) (level int16, err error
 		if err != nil {
 			return err
 		}
-		level, err = d.feature(name)
+		f, err = d.feature(name)
 		return err
 	})
-	return level, err
+	return f, err
 }
 
 // feature reads an answer to ApiVersions, whose header never has tagged fields.
-func (d *answer) feature(name string) (level int16, err error) {
+func (d *answer) feature(name string) (f Feature, err error) {
 	if code := sarama.KError(d.int16()); code == sarama.ErrUnsupportedVersion {
-		return 0, nil // it is from before KIP-511, and so are its features
+		return f, nil // it is from before KIP-511, and so are its features
 	} else if code != sarama.ErrNoError {
-		return 0, fmt.Errorf("versions of the broker's requests: %w", code)
+		return f, fmt.Errorf("versions of the broker's requests: %w", code)
 	}
 	for range d.array() {
 		d.bytes(6) // a request's key and its versions
@@ -94,23 +105,26 @@ func (d *answer) feature(name string) (level int16, err error) {
 	for range d.count() {
 		tag := d.uvarint()
 		field := answer{p: d.bytes(d.length())}
-		if tag != tagFinalizedFeatures {
+		if tag != tagSupportedFeatures && tag != tagFinalizedFeatures {
 			continue
 		}
 		for range field.array() {
-			at, most := string(field.bytes(field.length()-1)), field.int16()
-			field.int16() // the least level
+			at, first, second := string(field.bytes(field.length()-1)), field.int16(), field.int16()
 			field.tags()
-			if at == name {
-				level = most
+			switch {
+			case at != name:
+			case tag == tagFinalizedFeatures: // the highest level, then the lowest
+				f.Level = first
+			default: // the lowest, then the highest
+				f.Supported = second
 			}
 		}
 		d.bad = d.bad || field.bad
 	}
 	if d.bad {
-		return 0, errResponse
+		return Feature{}, errResponse
 	}
-	return level, nil
+	return f, nil
 }
 
 // call sends one request and reads its answer.

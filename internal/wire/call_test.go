@@ -29,15 +29,15 @@ func versions(code int16) []byte {
 }
 
 func TestFeatureOfAnAnswer(t *testing.T) {
-	for name, want := range map[string]int16{"transaction.version": 2, "metadata.version": 29, "other": 0} {
+	for name, want := range map[string]Feature{TransactionVersion: {2, 7}, "metadata.version": {29, 0}, "other": {}} {
 		d := &answer{p: versions(0)}
 		if got, err := d.feature(name); got != want || err != nil {
-			t.Errorf("%s: %d, %v, want %d", name, got, err, want)
+			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
 		}
 	}
 	d := &answer{p: versions(int16(sarama.ErrUnsupportedVersion))}
-	if got, err := d.feature("transaction.version"); got != 0 || err != nil {
-		t.Errorf("an old broker: %d, %v", got, err)
+	if got, err := d.feature("transaction.version"); got != (Feature{}) || err != nil {
+		t.Errorf("an old broker: %v, %v", got, err)
 	}
 	all := versions(0)
 	for n := range all {
