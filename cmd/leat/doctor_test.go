@@ -40,7 +40,7 @@ func TestDoctorExitCode(t *testing.T) {
 		code   int
 		stdout string
 	}{
-		{nil, 0, "ok: brokers, versions, topics, acls, replication, min-isr, message-size, compression, partitioner, transaction-timeout, transactional-id, group, schema\n"},
+		{nil, 0, "ok: brokers, versions, topics, acls, replication, min-isr, message-size, compression, partitioner, transaction-timeout, transaction-version, transactional-id, group, schema\n"},
 		{[]string{"--output", "gzip"}, 1, "warning  compression  gzip     compression.type=gzip"},
 		{[]string{"--output", "gzip", "--accept", "compression:gzip"}, 0, "warning (accepted)  compression  gzip"},
 		{[]string{"--output", "gzip", "--compression", "gzip"}, 0, "ok: "},
