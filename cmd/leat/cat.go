@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,18 +41,14 @@ type catStart struct {
 	at     int64 // a time in ms, cluster.Earliest or cluster.Latest
 }
 
-const (
-	// catWait is how long the brokers wait for new records.
-	catWait   = 500 * time.Millisecond
-	catBuffer = 64 << 10
-)
+const catBuffer = 64 << 10
 
 func runCat(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parseCat(args, stderr)
 	if err != nil {
 		return err
 	}
-	view, err := newView(o)
+	view, err := newView(o.key, o.value, o.registry.client)
 	if err != nil {
 		return err
 	}
@@ -104,31 +101,20 @@ func (c *cat) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if begin < end || c.o.follow {
+		if c.o.follow {
+			end = math.MaxInt64
+		}
+		if begin < end {
 			from[part], ends[part] = begin, end
 		}
 	}
-	reader := c.client.Reader(from, c.o.isolation)
-	for len(ends) > 0 {
-		reads, err := reader.Next(ctx, catWait)
-		if err != nil {
-			return err
+	return readTo(ctx, c.client.Reader(from, c.o.isolation), ends, func(read cluster.Read) (bool, error) {
+		done, err := c.print(ctx, read, ends[read.Partition])
+		if ferr := c.out.Flush(); err == nil {
+			err = ferr
 		}
-		for _, read := range reads {
-			done, err := c.print(ctx, read, ends[read.Partition])
-			if err != nil || done {
-				return err
-			}
-			if !c.o.follow && read.Next >= ends[read.Partition] {
-				reader.Drop(read.Partition)
-				delete(ends, read.Partition)
-			}
-		}
-		if err := c.out.Flush(); err != nil {
-			return err
-		}
-	}
-	return nil
+		return done, err
+	})
 }
 
 // parts are the partitions to read, in order.
@@ -177,29 +163,23 @@ func (c *cat) span(ctx context.Context, part pipeline.Partition) (begin, end int
 	return begin, end, err
 }
 
-// print writes the records of one fetch, up to the end unless it is to follow, and
-// reports whether that was enough.
+// print writes the records of one fetch, up to the end, and reports whether that was
+// enough.
 func (c *cat) print(ctx context.Context, read cluster.Read, end int64) (done bool, err error) {
-	for _, batch := range read.Batches {
-		for _, r := range batch.Records {
-			offset := batch.FirstOffset + r.OffsetDelta
-			if offset < read.From || offset >= end && !c.o.follow {
-				continue
-			}
-			if c.o.limit > 0 && c.printed == c.o.limit {
-				return true, nil
-			}
-			l, err := c.view.line(ctx, read.Partition, offset, cluster.Timestamp(batch, r), r)
-			if err != nil {
-				return false, fmt.Errorf("%v, offset %d: %w", read.Partition, offset, err)
-			}
-			if err := c.enc.Encode(l); err != nil {
-				return false, fmt.Errorf("write: %w", err)
-			}
-			c.printed++
-			if l.Error != "" {
-				c.undecoded++
-			}
+	for r := range recordsOf(read, end) {
+		if c.o.limit > 0 && c.printed == c.o.limit {
+			return true, nil
+		}
+		l, err := c.view.line(ctx, r)
+		if err != nil {
+			return false, fmt.Errorf("%v, offset %d: %w", r.part, r.offset, err)
+		}
+		if err := c.enc.Encode(l); err != nil {
+			return false, fmt.Errorf("write: %w", err)
+		}
+		c.printed++
+		if l.Error != "" {
+			c.undecoded++
 		}
 	}
 	return c.o.limit > 0 && c.printed == c.o.limit, nil
@@ -310,13 +290,21 @@ func parseStart(s string, now time.Time) (catStart, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 {
 		return catStart{offset: n}, nil
 	}
+	if at, ok := parseTime(s, now); ok {
+		return catStart{-1, at.UnixMilli()}, nil
+	}
+	return catStart{}, errors.New("want earliest, latest, an offset, a time as 2026-01-31T08:00:00Z, or how long ago as 90m")
+}
+
+// parseTime reads a time since 1970, or how long ago it is.
+func parseTime(s string, now time.Time) (at time.Time, ok bool) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return catStart{-1, max(0, now.Add(-d).UnixMilli())}, nil
+		return time.UnixMilli(max(0, now.Add(-d).UnixMilli())), true
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil && t.UnixMilli() >= 0 {
-			return catStart{-1, t.UnixMilli()}, nil
+			return t, true
 		}
 	}
-	return catStart{}, errors.New("want earliest, latest, an offset, a time as 2026-01-31T08:00:00Z, or how long ago as 90m")
+	return time.Time{}, false
 }

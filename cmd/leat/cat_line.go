@@ -11,7 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/IBM/sarama"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/leat-stream/leat/pipeline"
@@ -46,7 +45,7 @@ type catLine struct {
 	Key         json.RawMessage `json:"key"`
 	KeyFormat   string          `json:"keyFormat,omitempty"`
 	KeySchema   any             `json:"keySchema,omitempty"`
-	Value       json.RawMessage `json:"value"`
+	Value       json.RawMessage `json:"value,omitempty"` // null is "null"
 	ValueFormat string          `json:"valueFormat,omitempty"`
 	ValueSchema any             `json:"valueSchema,omitempty"`
 	Headers     []catHeader     `json:"headers"`
@@ -70,8 +69,9 @@ type view struct {
 	messages   messagePrinter
 }
 
-func newView(o *catOptions) (*view, error) {
-	v := &view{key: o.key, value: o.value, registry: o.registry.client}
+// newView takes the formats of keys and values, and the registry or nil.
+func newView(key, value string, reg *registry.Client) (*view, error) {
+	v := &view{key: key, value: value, registry: reg}
 	if v.registry == nil {
 		return v, nil
 	}
@@ -88,12 +88,8 @@ func newView(o *catOptions) (*view, error) {
 
 // line is a record's. The error is one of the registry or of ctx; what is wrong with the
 // record is in the line.
-func (v *view) line(ctx context.Context, part pipeline.Partition, offset int64, at time.Time, r *sarama.Record) (*catLine, error) {
-	l := &catLine{Topic: part.Topic, Partition: part.Partition, Offset: offset, Headers: []catHeader{}}
-	if at.UnixMilli() >= 0 { // -1 is none
-		text := at.UTC().Format("2006-01-02T15:04:05.000Z")
-		l.Timestamp = &text
-	}
+func (v *view) line(ctx context.Context, r found) (*catLine, error) {
+	l := &catLine{Topic: r.part.Topic, Partition: r.part.Partition, Offset: r.offset, Timestamp: timeText(r.at), Headers: []catHeader{}}
 	var headers pipeline.Headers
 	for _, h := range r.Headers {
 		headers = append(headers, pipeline.Header{Key: string(h.Key), Value: h.Value})
@@ -103,7 +99,7 @@ func (v *view) line(ctx context.Context, part pipeline.Partition, offset int64, 
 		}
 		l.Headers = append(l.Headers, shown)
 	}
-	slot := pipeline.Slot{Topic: part.Topic, Headers: &headers}
+	slot := pipeline.Slot{Topic: r.part.Topic, Headers: &headers}
 	value, err := v.show(ctx, slot, v.value, r.Value)
 	if err != nil {
 		return nil, fmt.Errorf("value: %w", err)
@@ -124,6 +120,15 @@ func (v *view) line(ctx context.Context, part pipeline.Partition, offset int64, 
 	}
 	l.Error = strings.Join(wrong, "; ")
 	return l, nil
+}
+
+// timeText is nil for a record without a time.
+func timeText(at time.Time) *string {
+	if at.UnixMilli() < 0 { // -1 is none
+		return nil
+	}
+	text := at.UTC().Format("2006-01-02T15:04:05.000Z")
+	return &text
 }
 
 // shown is a key or a value.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -277,18 +278,19 @@ func TestCatWithinABatch(t *testing.T) {
 	read := cluster.Read{Partition: pipeline.Partition{Topic: "t"}, Batches: []*sarama.RecordBatch{batch}, From: 13, Next: 20}
 	for _, tt := range []struct {
 		o    catOptions
+		end  int64
 		want string
 		done bool
 	}{
-		{catOptions{}, "[13 14 15 16]", false},
-		{catOptions{follow: true}, "[13 14 15 16 17 18 19]", false},
-		{catOptions{limit: 2}, "[13 14]", true},
-		{catOptions{limit: 4}, "[13 14 15 16]", true},
+		{catOptions{}, 17, "[13 14 15 16]", false},
+		{catOptions{}, math.MaxInt64, "[13 14 15 16 17 18 19]", false},
+		{catOptions{limit: 2}, 17, "[13 14]", true},
+		{catOptions{limit: 4}, 17, "[13 14 15 16]", true},
 	} {
 		var out bytes.Buffer
 		tt.o.key, tt.o.value = formatAuto, formatAuto
 		c := &cat{o: &tt.o, view: &view{key: formatAuto, value: formatAuto}, enc: json.NewEncoder(&out)}
-		done, err := c.print(t.Context(), read, 17)
+		done, err := c.print(t.Context(), read, tt.end)
 		if got := fmt.Sprint(outcome{stdout: out.String()}.values(t)); err != nil || got != tt.want || done != tt.done {
 			t.Errorf("%+v: %s, %v, %v; want %s", tt.o, got, done, err, tt.want)
 		}

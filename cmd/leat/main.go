@@ -22,6 +22,7 @@ var commands = []command{
 	{"copy", "copy a topic to another, exactly once", runCopy},
 	{"doctor", "check a cluster before production", runDoctor},
 	{"cat", "print records as JSON, decoded by the schema registry", runCat},
+	{"dlq", "list, show and redrive dead letters", runDLQ},
 	{"perf", "measure how fast records can be written", runPerf},
 	{"schema", "list, show, check, register and derive schemas", runSchema},
 }
