@@ -231,7 +231,7 @@ func (r *redrive) send(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, kafka.ErrFenced):
-		return fmt.Errorf("another redrive of topic %q has begun and ended this one; run this again when that one has ended: %w", r.o.topic, err)
+		return fmt.Errorf("another redrive of topic %q has begun and has ended this one; run this again when that one is done", r.o.topic)
 	case errors.Is(err, kafka.ErrUnknownOutcome):
 		return fmt.Errorf("nobody has answered whether the letters %v of %v were redriven; run this again, which finds out: %w", sent, part, err)
 	case err != nil:

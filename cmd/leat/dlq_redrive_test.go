@@ -378,7 +378,7 @@ func TestRedriveShutsOut(t *testing.T) {
 	second.want(t, 0)
 	o := <-first
 	o.want(t, 1)
-	o.oneLine(t, `leat dlq: another redrive of topic "orders.dlq" has begun and ended this one`)
+	o.oneLine(t, `leat dlq: another redrive of topic "orders.dlq" has begun and has ended this one`)
 	p.wantValues(t, "orders", 0, 1, 2, 3)
 }
 
