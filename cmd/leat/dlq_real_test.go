@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
@@ -99,23 +100,41 @@ func (p *realLetters) written() (n int64) {
 	return n
 }
 
+// writeOn writes letters in transactions that stay open for a while, until ctx ends.
+func (p *realLetters) writeOn(ctx context.Context) error {
+	k, err := kgo.NewClient(kgo.SeedBrokers(p.brokers...), kgo.TransactionalID(p.dead), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	whole := context.WithoutCancel(ctx)
+	for ctx.Err() == nil {
+		letters := p.next(10)
+		for i, r := range letters {
+			r.Partition = int32(i % 2)
+		}
+		if err := errors.Join(k.BeginTransaction(), k.ProduceSync(whole, letters...).FirstErr()); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		if err := k.EndTransaction(whole, kgo.TryCommit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Killed in the midst of it, again and again, with filters that overlap, while pipelines
 // go on writing letters, whose open transactions stand in front of markers.
 func TestRealRedriveKilled(t *testing.T) {
 	p := newRealLetters(t)
 	p.Produce(p.next(20_000)...)
 	ctx, stop := context.WithCancel(t.Context())
-	wrote := make(chan struct{})
-	go func() {
-		defer close(wrote)
-		for ctx.Err() == nil && p.letters < 40_000 {
-			p.ProduceTransaction(true, p.next(10)...)
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
-	}()
+	wrote := make(chan error, 1)
+	go func() { wrote <- p.writeOn(ctx) }()
 	filters := [][]string{nil, {"-stage", "check"}, {"-stage", "rate"}, {"-partition", "1"}, {"-offset", "0-4999"}, {"-error", "no", "-same-partition"}}
 	amidst := 0
 	for i := range 10 {
@@ -134,7 +153,9 @@ func TestRealRedriveKilled(t *testing.T) {
 		w.Kill()
 	}
 	stop()
-	<-wrote
+	if err := <-wrote; err != nil {
+		t.Fatal(err)
+	}
 	t.Logf("killed %d times while it wrote; %d letters, %d offsets of the original topic", amidst, p.letters, p.written())
 	p.finish()
 	p.wantEachOnce()
