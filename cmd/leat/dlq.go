@@ -47,7 +47,7 @@ type dlqOptions struct {
 	registry   registryFlags
 }
 
-// parseDLQ parses a subcommand's flags, which has defined its own.
+// parse parses a subcommand's flags, which has defined its own. The note is for the help.
 func (o *dlqOptions) parse(fs *flag.FlagSet, note string, args []string, stderr io.Writer) error {
 	name := strings.TrimPrefix(fs.Name(), "leat ")
 	fs.SetOutput(io.Discard)

@@ -136,7 +136,7 @@ func (d *deadLetters) each(ctx context.Context, ends map[pipeline.Partition]int6
 			return err
 		}
 		err = d.read(ctx, part, ends[part], func(r found) (enough bool, err error) {
-			l, meant, err := d.sort(ctx, r, redriven)
+			l, meant, err := d.judge(ctx, r, redriven)
 			if err != nil || !meant {
 				return false, err
 			}
@@ -161,8 +161,8 @@ func (d *deadLetters) redriven(ctx context.Context, part pipeline.Partition, end
 	return all.sorted(), err
 }
 
-// sort counts a record and says whether it is a letter that is open and meant.
-func (d *deadLetters) sort(ctx context.Context, r found, redriven offsets) (l *letter, meant bool, err error) {
+// judge counts a record and says whether it is a letter that is open and meant.
+func (d *deadLetters) judge(ctx context.Context, r found, redriven offsets) (l *letter, meant bool, err error) {
 	if _, is := markedBy(r, d.topicID); is {
 		return nil, false, nil
 	}

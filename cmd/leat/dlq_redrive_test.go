@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -257,6 +258,47 @@ func TestRedriveRefusesCompaction(t *testing.T) {
 		o.oneLine(t, `topic "orders.dlq" has cleanup.policy=`+policy, "set cleanup.policy=delete")
 		p.wantValues(t, "orders")
 	}
+}
+
+// Nor is it begun where that cannot be seen.
+func TestRedriveRefusesWhatItCannotSee(t *testing.T) {
+	t.Parallel()
+	p := newDLQPlace(t)
+	p.prefill(2)
+	p.fake.Fake().ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		resp := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		resp.Resources = []kmsg.DescribeConfigsResponseResource{{ErrorCode: 29, ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "orders.dlq"}} // TOPIC_AUTHORIZATION_FAILED
+		return resp, nil, true
+	})
+	o := p.run(t, "redrive", "-execute")
+	o.want(t, 1)
+	o.oneLine(t, "cleanup.policy cannot be seen", "grant DESCRIBE_CONFIGS")
+	p.wantValues(t, "orders")
+}
+
+// Interrupted, it leaves a whole transaction or none.
+func TestRedriveInterrupted(t *testing.T) {
+	t.Parallel()
+	p := newDLQPlace(t)
+	p.prefill(4)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	requests := 0
+	p.fake.Fake().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		p.fake.Fake().KeepControl()
+		requests++
+		if requests > 2 { // of the second transaction
+			stop()
+		}
+		return nil, nil, false
+	})
+	o := leatWith(ctx, p.dlq("redrive", "-execute", "-same-partition")...)
+	o.want(t, 1)
+	if !strings.Contains(o.stderr, "run this again") {
+		t.Errorf("it says %s", o.stderr)
+	}
+	p.run(t, "redrive", "-execute").want(t, 0)
+	p.wantValues(t, "orders", 0, 1, 2, 3)
 }
 
 // A marker may stand behind a pipeline's transaction that is open, where readers of what
