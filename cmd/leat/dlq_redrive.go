@@ -11,6 +11,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
@@ -154,7 +155,8 @@ func (d *deadLetters) mayBeMarked(ctx context.Context) error {
 	settings := all[d.o.topic]
 	switch policy := settings.Values["cleanup.policy"]; {
 	case settings.Err != nil:
-		return fmt.Errorf("topic %q: its cleanup.policy cannot be seen, on which it depends whether markers stay: %w; grant DESCRIBE_CONFIGS on it", d.o.topic, settings.Err)
+		err := secure.Denied(settings.Err, secure.DescribeConfigs, secure.Topic, d.o.topic)
+		return fmt.Errorf("topic %q: its cleanup.policy cannot be seen, on which it depends whether markers stay: %w", d.o.topic, err)
 	case strings.Contains(policy, "compact"):
 		return fmt.Errorf("topic %q has cleanup.policy=%s: compaction removes the markers, which have no keys, that say what was redriven, and the letters would be redriven again; set cleanup.policy=delete", d.o.topic, policy)
 	}

@@ -14,6 +14,7 @@ const (
 	Read            = "READ"
 	Write           = "WRITE"
 	Describe        = "DESCRIBE"
+	DescribeConfigs = "DESCRIBE_CONFIGS"
 	IdempotentWrite = "IDEMPOTENT_WRITE"
 	Create          = "CREATE"
 
@@ -26,7 +27,7 @@ const (
 // AuthorizationError says which right the user lacks. Waiting does not help: somebody
 // has to grant it.
 type AuthorizationError struct {
-	// Operation is Kafka's: READ, WRITE, DESCRIBE, IDEMPOTENT_WRITE, CREATE.
+	// Operation is Kafka's: READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS, IDEMPOTENT_WRITE, CREATE.
 	Operation string
 	// ResourceType is topic, group, transactional-id or cluster, as kafka-acls has
 	// them.
