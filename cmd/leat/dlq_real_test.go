@@ -36,9 +36,9 @@ func newRealLetters(t *testing.T) *realLetters {
 	}
 	id := strings.ToLower(rand.Text()[:8])
 	p := &realLetters{Client: checktest.Dial(t, brokers), t: t, brokers: brokers, orders: "orders-" + id, dead: "orders-" + id + ".dlq"}
-	forever := map[string]string{"retention.ms": "-1"} // the letters are old
-	p.CreateTopic(p.orders, 4, forever)
-	p.CreateTopic(p.dead, 2, forever)
+	// The letters are old, and are as old in the topic that they come from.
+	p.CreateTopic(p.orders, 4, map[string]string{"retention.ms": "-1"})
+	p.CreateTopic(p.dead, 2, map[string]string{"message.timestamp.type": "LogAppendTime"})
 	return p
 }
 
