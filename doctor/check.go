@@ -38,6 +38,7 @@ func Check(ctx context.Context, s Settings) (*Report, error) {
 			e.compression(topic)
 			e.partitioner(ctx, topic)
 		}
+		e.cleanup()
 		e.transactionTimeout(ctx)
 		e.transactionVersion()
 		e.transactionalID(ctx)

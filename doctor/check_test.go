@@ -217,7 +217,7 @@ func TestOf(t *testing.T) {
 	pipeline.Table(p, "customers", serde.String(), serde.String())
 	pipeline.To(pipeline.From(p, "orders", serde.String()), "orders.out", serde.String())
 	s := doctor.Of(p, kafka.Config{Brokers: []string{"b:1"}})
-	if s.Config.Group != "orders" || !slices.Equal(s.Inputs, []string{"orders"}) || !slices.Equal(s.Tables, []string{"customers"}) || !slices.Equal(s.Outputs, []string{"orders.dlq", "orders.out"}) {
+	if s.Config.Group != "orders" || !slices.Equal(s.Inputs, []string{"orders"}) || !slices.Equal(s.Tables, []string{"customers"}) || !slices.Equal(s.Outputs, []string{"orders.dlq", "orders.out"}) || !slices.Equal(s.DeadLetters, []string{"orders.dlq"}) {
 		t.Errorf("%+v", s)
 	}
 	noError(t, s.Validate(), "validate")

@@ -23,6 +23,8 @@ func TestNothingOnASoundCluster(t *testing.T) {
 	t.Parallel()
 	checktest.NoLeaks(t, "leat/doctor", "leat/internal/cluster")
 	p := admit(t, soundConfig())
+	createWith(t, p.fake.Brokers(), "dlq", 3, map[string]string{"message.timestamp.type": "LogAppendTime"})
+	p.settings.Outputs, p.settings.DeadLetters = append(p.settings.Outputs, "dlq"), []string{"dlq"}
 	p.Produce(keyed("out", 300, func(key []byte) int32 { return murmur2.Partition(key, partitions) })...)
 	report := check(t, p.settings)
 	found(t, report)

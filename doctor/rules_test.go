@@ -258,6 +258,48 @@ func (p *patient) consume(opts ...kgo.Opt) {
 	}
 }
 
+// What dead letters and tables need is not what other topics have.
+func TestCleanup(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	clean := p.settings
+	for i, x := range []struct {
+		table  bool
+		config map[string]string
+		want   string
+		says   []string
+	}{
+		{false, map[string]string{"message.timestamp.type": "LogAppendTime"}, "", []string{"letters stay for 168h0m0s", ""}},
+		{false, map[string]string{"retention.ms": "-1"}, "", []string{"letters are not deleted by time", ""}},
+		{false, nil, "warning", []string{"message.timestamp.type=CreateTime: a letter has its record's time, and if that is older than 168h0m0s", "message.timestamp.type=LogAppendTime"}},
+		{false, map[string]string{"cleanup.policy": "compact"}, "fault", []string{"of the letters of one key only the last stays", "cleanup.policy=delete"}},
+		{false, map[string]string{"cleanup.policy": "delete,compact"}, "fault", []string{"cleanup.policy=delete,compact", "cleanup.policy=delete"}},
+		{true, map[string]string{"cleanup.policy": "compact"}, "", []string{"the latest record of each key stays", ""}},
+		{true, nil, "warning", []string{"cleanup.policy=delete: entries that do not change are deleted in time", "cleanup.policy=compact"}},
+		{true, map[string]string{"cleanup.policy": "compact,delete"}, "warning", []string{"cleanup.policy=compact,delete", "cleanup.policy=compact"}},
+	} {
+		topic := fmt.Sprintf("topic-%d", i)
+		createWith(t, p.fake.Brokers(), topic, 3, x.config)
+		s := clean
+		if s.DeadLetters = []string{topic}; x.table {
+			s.Tables, s.DeadLetters = s.DeadLetters, nil
+		} else {
+			s.Outputs = append(slices.Clone(s.Outputs), topic)
+		}
+		report := check(t, s)
+		if x.want == "" {
+			found(t, report)
+		} else {
+			found(t, report, x.want+" cleanup "+topic)
+		}
+		says(t, report, doctor.CheckCleanup, x.says[0], x.says[1])
+	}
+	clean.DeadLetters = []string{"other"}
+	if err := clean.Validate(); err == nil || !strings.Contains(err.Error(), `"other" of DeadLetters is not among Outputs`) {
+		t.Errorf("validate: %v", err)
+	}
+}
+
 // A producer that died in its transaction, or lives.
 func TestTransactionalID(t *testing.T) {
 	t.Parallel()

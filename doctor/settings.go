@@ -25,6 +25,7 @@ const (
 	CheckMessageSize        = "message-size"
 	CheckCompression        = "compression"
 	CheckPartitioner        = "partitioner"
+	CheckCleanup            = "cleanup"
 	CheckTransactionTimeout = "transaction-timeout"
 	CheckTransactionVersion = "transaction-version"
 	CheckTransactionalID    = "transactional-id"
@@ -37,7 +38,7 @@ const (
 func Checks() []string {
 	return []string{
 		CheckBrokers, CheckVersions, CheckTopics, CheckACLs, CheckReplication, CheckMinISR, CheckMessageSize, CheckCompression,
-		CheckPartitioner, CheckTransactionTimeout, CheckTransactionVersion, CheckTransactionalID, CheckGroup, CheckGroupActive, CheckSchema,
+		CheckPartitioner, CheckCleanup, CheckTransactionTimeout, CheckTransactionVersion, CheckTransactionalID, CheckGroup, CheckGroupActive, CheckSchema,
 	}
 }
 
@@ -52,6 +53,8 @@ type Settings struct {
 	// Inputs are the topics that the group reads, Tables those read whole by every
 	// worker, Outputs those written to.
 	Inputs, Tables, Outputs []string
+	// DeadLetters are those of Outputs that take dead letters.
+	DeadLetters []string
 	// TransactionalID is that of a [kafka.Producer]. A pipeline's follows from Config.
 	TransactionalID string
 
@@ -70,7 +73,11 @@ type Settings struct {
 // Of returns the settings for a pipeline that is run with cfg.
 func Of(p *pipeline.Pipeline, cfg kafka.Config) Settings {
 	cfg.Group = cmp.Or(cfg.Group, p.Name())
-	return Settings{Config: cfg, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs()}
+	s := Settings{Config: cfg, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs()}
+	if dead := p.DeadLetterTopic(); dead != "" {
+		s.DeadLetters = []string{dead}
+	}
+	return s
 }
 
 // Validate reports every mistake at once.
@@ -100,6 +107,11 @@ func (s Settings) Validate() error {
 		}
 		if !slices.Contains(s.Outputs, topic) {
 			bad = append(bad, fmt.Errorf("topic %q of Schemas is not among Outputs", topic))
+		}
+	}
+	for _, topic := range s.DeadLetters {
+		if !slices.Contains(s.Outputs, topic) {
+			bad = append(bad, fmt.Errorf("topic %q of DeadLetters is not among Outputs", topic))
 		}
 	}
 	for _, a := range s.Accept {

@@ -98,7 +98,8 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 	fs.SetOutput(io.Discard)
 	var conn connection
 	conn.flags(fs)
-	fs.Func("output", "`topics` that are written to, comma separated, dead letters too", list(&s.Outputs))
+	fs.Func("output", "`topics` that are written to, comma separated", list(&s.Outputs))
+	fs.Func("dead-letter", "`topics` that dead letters are written to", list(&s.DeadLetters))
 	fs.Func("input", "`topics` that the group reads", list(&s.Inputs))
 	fs.Func("table", "`topics` that are read whole", list(&s.Tables))
 	fs.StringVar(&c.Group, "group", "", "consumer `group` of the pipeline, by default its name; without it, a producer alone is meant")
@@ -146,6 +147,7 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 	if err != nil {
 		return bad("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
+	s.Outputs = append(s.Outputs, s.DeadLetters...)
 	c.Brokers, c.ClientID, c.TLS, c.SASL = at.Brokers, at.ClientID, at.TLS, at.SASL
 	var known bool
 	if c.Producer, known = presets[*preset]; !known {

@@ -48,6 +48,7 @@ func TestDoctorExitCode(t *testing.T) {
 		{[]string{"--transaction-timeout", "1h"}, 1, "TransactionTimeout is 1h0m0s"},
 		{[]string{"--batch-size", "2000000"}, 1, "BatchSize is 2000000"},
 		{[]string{"--max-request-size", "2000000"}, 1, "MaxRequestSize is 2000000"},
+		{[]string{"--dead-letter", "gzip", "--compression", "gzip"}, 1, "warning  cleanup  gzip     message.timestamp.type=CreateTime"},
 		{[]string{"--preset", "durable"}, 0, "ok: "},
 		{[]string{"--strict"}, 0, "ok: "},
 	} {

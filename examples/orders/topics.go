@@ -21,7 +21,7 @@ var topics = []embedded.Topic{
 	{Name: "customers", Partitions: topicPartitions, Config: map[string]string{"cleanup.policy": "compact"}},
 	{Name: "orders.enriched", Partitions: topicPartitions},
 	{Name: "orders.review", Partitions: topicPartitions},
-	{Name: "orders.dlq", Partitions: topicPartitions},
+	{Name: "orders.dlq", Partitions: topicPartitions, Config: map[string]string{"message.timestamp.type": "LogAppendTime"}},
 }
 
 // createTopics creates the topics that do not exist yet and returns when every
