@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,12 +84,15 @@ func (l *letter) userHeaders() pipeline.Headers {
 	})
 }
 
+// markedNone is in a marker that only says how far its partition reaches.
+const markedNone = "none"
+
 // marker is what says that letters of a partition were redriven. It is written in the
 // transaction of their copies.
 func marker(part pipeline.Partition, topicID string, done offsets) kafka.Record {
 	r := kafka.Record{
 		Topic: part.Topic, Partitioner: kafka.ToPartition(part.Partition),
-		Headers: pipeline.Headers{{Key: headerOffsets, Value: []byte(done.String())}},
+		Headers: pipeline.Headers{{Key: headerOffsets, Value: []byte(cmp.Or(done.String(), markedNone))}},
 	}
 	if topicID != "" { // brokers have them since 2.8
 		r.Headers = append(r.Headers, pipeline.Header{Key: headerTopicID, Value: []byte(topicID)})
@@ -112,6 +116,9 @@ func markedBy(r found, topicID string) (done offsets, is bool) {
 		case pipeline.HeaderTopic: // a marker that has become a letter
 			return nil, false
 		}
+	}
+	if string(text) == markedNone {
+		return nil, true
 	}
 	done, err := parseOffsets(string(text))
 	if err != nil {

@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-
-	"github.com/IBM/sarama"
 )
 
 const dlqListNote = `Groups the letters that are open, that is, that were not redriven, by pipeline, stage,
@@ -32,7 +30,7 @@ func runDLQList(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return err
 	}
 	defer d.close()
-	ends, err := d.ends(ctx, sarama.ReadCommitted)
+	ends, err := d.ends(ctx)
 	if err != nil {
 		return err
 	}

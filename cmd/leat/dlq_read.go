@@ -73,12 +73,11 @@ func (d *deadLetters) parts() (out []pipeline.Partition) {
 	return out
 }
 
-// ends are where the partitions end now: with sarama.ReadCommitted before the first
-// transaction that is open.
-func (d *deadLetters) ends(ctx context.Context, isolation sarama.IsolationLevel) (map[pipeline.Partition]int64, error) {
+// ends are where the partitions end now, before the first transaction that is open.
+func (d *deadLetters) ends(ctx context.Context) (map[pipeline.Partition]int64, error) {
 	ends := map[pipeline.Partition]int64{}
 	for _, part := range d.parts() {
-		end, err := d.client.OffsetFor(ctx, part, cluster.Latest, isolation)
+		end, err := d.client.OffsetFor(ctx, part, cluster.Latest, sarama.ReadCommitted)
 		if err != nil {
 			return nil, err
 		}
@@ -94,36 +93,30 @@ const (
 	settleEvery  = 100 * time.Millisecond
 )
 
-// settledEnds are where the partitions really end, once all before that is decided. A
-// marker may stand behind a pipeline's transaction that is open: who reads only what is
-// before that does not see it.
-func (d *deadLetters) settledEnds(ctx context.Context, within time.Duration) (map[pipeline.Partition]int64, error) {
-	ends, err := d.ends(ctx, sarama.ReadUncommitted)
-	if err != nil {
-		return nil, err
-	}
+// settle returns when all before the ends is decided. A marker may stand behind a pipeline's
+// transaction that is open: who reads only what is before that does not see it.
+func (d *deadLetters) settle(ctx context.Context, ends map[pipeline.Partition]int64, within time.Duration) error {
 	deadline := time.Now().Add(within)
 	for _, part := range d.parts() {
 		for {
 			stable, err := d.client.OffsetFor(ctx, part, cluster.Latest, sarama.ReadCommitted)
-			switch {
-			case err != nil:
-				return nil, err
-			case stable >= ends[part]:
-			case time.Now().After(deadline):
-				return nil, fmt.Errorf("%v: a transaction that began at offset %d has been open for more than %v; when it has ended, which its transaction.timeout.ms sees to, run this again", part, stable, within)
-			default:
-				select {
-				case <-time.After(settleEvery):
-					continue
-				case <-ctx.Done():
-					return nil, context.Cause(ctx)
-				}
+			if err != nil {
+				return err
 			}
-			break
+			if stable >= ends[part] {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%v: a transaction that began at offset %d has been open for more than %v; when it has ended, which its transaction.timeout.ms sees to, run this again", part, stable, within)
+			}
+			select {
+			case <-time.After(settleEvery):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 	}
-	return ends, nil
+	return nil
 }
 
 // each hands f the letters before the ends that are open and meant, by partition and

@@ -9,9 +9,8 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/IBM/sarama"
-
 	"github.com/leat-stream/leat/internal/secure"
+	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
@@ -100,7 +99,7 @@ const (
 
 // plan finds out what run would do.
 func (r *redrive) plan(ctx context.Context) error {
-	ends, err := r.d.ends(ctx, sarama.ReadCommitted)
+	ends, err := r.d.ends(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,8 +131,11 @@ func (r *redrive) run(ctx context.Context, log *slog.Logger) (err error) {
 			err = cerr
 		}
 	}()
-	ends, err := r.d.settledEnds(ctx, settleWithin)
+	ends, err := r.begin(ctx)
 	if err != nil {
+		return err
+	}
+	if err := r.d.settle(ctx, ends, settleWithin); err != nil {
 		return err
 	}
 	err = r.d.each(ctx, ends, func(l *letter) error { return r.take(ctx, l) })
@@ -144,6 +146,38 @@ func (r *redrive) run(ctx context.Context, log *slog.Logger) (err error) {
 		return errors.New("interrupted; run this again for the rest")
 	}
 	return err
+}
+
+// begin writes a marker of nothing into each partition and returns where they stand: all that
+// others have marked is before that. To ask where the partitions end is not enough, since a
+// leader that is cut off from the others answers with what it knew.
+func (r *redrive) begin(ctx context.Context) (map[pipeline.Partition]int64, error) {
+	parts := r.d.parts()
+	markers := make([]kafka.Record, len(parts))
+	for i, part := range parts {
+		markers[i] = marker(part, r.d.topicID, nil)
+	}
+	ends := map[pipeline.Partition]int64{}
+	err := r.producer.InTransaction(ctx, func(tx *kafka.Transaction) error {
+		sent, err := tx.SendMany(ctx, markers)
+		if err == nil {
+			for i, o := range sent {
+				ends[parts[i]] = o.Offset + 1
+			}
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, kafka.ErrFenced):
+		return nil, r.shutOut()
+	case err != nil:
+		return nil, fmt.Errorf("topic %q takes no markers: %w", r.o.topic, err)
+	}
+	return ends, nil
+}
+
+func (r *redrive) shutOut() error {
+	return fmt.Errorf("another redrive of topic %q has begun and has ended this one; run this again when that one is done", r.o.topic)
 }
 
 // mayBeMarked refuses a topic that would lose its markers.
@@ -233,7 +267,7 @@ func (r *redrive) send(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, kafka.ErrFenced):
-		return fmt.Errorf("another redrive of topic %q has begun and has ended this one; run this again when that one is done", r.o.topic)
+		return r.shutOut()
 	case errors.Is(err, kafka.ErrUnknownOutcome):
 		return fmt.Errorf("nobody has answered whether the letters %v of %v were redriven; run this again, which finds out: %w", sent, part, err)
 	case err != nil:

@@ -45,7 +45,7 @@ func runDLQShow(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return err
 	}
 	defer d.close()
-	ends, err := d.ends(ctx, sarama.ReadCommitted)
+	ends, err := d.ends(ctx)
 	if err != nil {
 		return err
 	}
