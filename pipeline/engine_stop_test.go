@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -224,5 +225,121 @@ func TestStopOfManyClaims(t *testing.T) {
 		if commits > 12 {
 			t.Errorf("the stop took %d commits", commits)
 		}
+	})
+}
+
+// sluggish is a sink that does not heed at once that a call's context has ended, and knows
+// whether it was closed meanwhile.
+type sluggish struct {
+	pipeline.TransactionalSink
+	op     string // the call that hangs
+	needs  time.Duration
+	inCall atomic.Int32
+	closed atomic.Bool
+	misuse atomic.Pointer[string]
+}
+
+func (s *sluggish) call(ctx context.Context, op string, f func() error) error {
+	s.inCall.Add(1)
+	defer s.inCall.Add(-1)
+	if s.closed.Load() {
+		s.misuse.Store(&op)
+	}
+	if op == s.op {
+		<-ctx.Done()
+		time.Sleep(s.needs) // fake time
+		return context.Cause(ctx)
+	}
+	return f()
+}
+
+func (s *sluggish) Init(ctx context.Context) error {
+	return s.call(ctx, "init", func() error { return s.TransactionalSink.Init(ctx) })
+}
+
+func (s *sluggish) Send(ctx context.Context, o []pipeline.Output) error {
+	return s.call(ctx, "send", func() error { return s.TransactionalSink.Send(ctx, o) })
+}
+
+func (s *sluggish) Commit(ctx context.Context) error {
+	return s.call(ctx, "commit", func() error { return s.TransactionalSink.Commit(ctx) })
+}
+
+func (s *sluggish) Close() error {
+	s.closed.Store(true)
+	if n := s.inCall.Load(); n > 0 {
+		op := "close"
+		s.misuse.Store(&op)
+	}
+	return s.TransactionalSink.Close()
+}
+
+// A sink is not closed while it is in a call, nor called when it is closed: not even if the
+// time for the stop is over.
+func TestStopTimeoutAndTheSink(t *testing.T) {
+	for _, op := range []string{"send", "commit", "init"} {
+		for _, needs := range []time.Duration{100 * time.Millisecond, 3 * time.Second, time.Minute} {
+			t.Run(fmt.Sprint(op, needs), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					p, c := engine(2, asIs)
+					feed(c, 0, numbered("v", 50)...)
+					source, inner := c.Ends()
+					sink := &sluggish{TransactionalSink: inner.(pipeline.TransactionalSink), op: op, needs: needs}
+					ctx, cancel := context.WithCancel(t.Context())
+					time.AfterFunc(time.Second, cancel)
+					began := time.Now()
+					err := pipeline.Run(ctx, p, source, sink, pipeline.StopWithin(5*time.Second), pipeline.Logger(slog.New(slog.DiscardHandler)))
+					if took := time.Since(began); took > 10*time.Second {
+						t.Errorf("the stop took %v", took)
+					}
+					if (op != "init" || needs == time.Minute) && !errors.Is(err, pipeline.ErrStopTimeout) {
+						t.Errorf("got %v, want ErrStopTimeout", err)
+					}
+					if closed := sink.closed.Load(); closed == (needs == time.Minute) {
+						t.Errorf("closed: %v", closed)
+					}
+					time.Sleep(2 * time.Minute)
+					if op := sink.misuse.Load(); op != nil {
+						t.Errorf("%s at the wrong time", *op)
+					}
+				})
+			})
+		}
+	}
+}
+
+// deaf is a source that goes on when its time is over.
+type deaf struct {
+	pipeline.Source
+	worker atomic.Pointer[pipeline.Worker]
+}
+
+func (d *deaf) Run(_ context.Context, w *pipeline.Worker) error {
+	if err := w.Ready(context.Background()); err != nil {
+		return err
+	}
+	d.worker.Store(w)
+	time.Sleep(time.Hour) // fake time
+	return nil
+}
+
+// Who is left behind is given nothing of a sink that is closed.
+func TestARunThatWasGivenUpDoesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p, c := engine(1, asIs)
+		source, sink := c.Ends()
+		d := &deaf{Source: source}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if err := pipeline.Run(ctx, p, d, sink, pipeline.StopWithin(5*time.Second), pipeline.Logger(slog.New(slog.DiscardHandler))); !errors.Is(err, pipeline.ErrStopTimeout) {
+			t.Errorf("got %v, want ErrStopTimeout", err)
+		}
+		d.worker.Load().Begin(plainSession{})
+		select {
+		case <-d.worker.Load().SessionOver():
+		default:
+			t.Error("a session has begun")
+		}
+		time.Sleep(2 * time.Hour)
 	})
 }

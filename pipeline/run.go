@@ -120,7 +120,8 @@ func newRunConfig(opts []RunOption) (*runConfig, error) {
 //
 // When ctx ends, the pipeline stops in order: records in progress are finished,
 // what is finished is committed, and Run returns nil. If that takes longer than
-// StopWithin, it returns [ErrStopTimeout]. Otherwise it returns the error that
+// StopWithin, it returns [ErrStopTimeout], up to 4 s later if something does not heed the
+// end of its context. Otherwise it returns the error that
 // stopped it, wrapped; a record's is a *[StageError].
 func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...RunOption) (err error) {
 	cfg, err := newRunConfig(opts)
@@ -176,6 +177,10 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 		case err = <-done:
 		case <-deadline.C:
 			kill()
+			if !r.abandon(done) {
+				r.opened = r.opened[:1] // the source
+				cfg.logger.Warn("the sink does not return from a call and is not closed", "pipeline", p.name)
+			}
 			return errors.Join(r.outcome(ctx, nil), fmt.Errorf("pipeline %q: %w (%v)", p.name, ErrStopTimeout, cfg.stopTimeout))
 		}
 	}

@@ -52,6 +52,9 @@ type Worker struct {
 	pendingSince     atomic.Int64 // unix ns of the open transaction's first hand-over, or 0
 	uncommittedSince atomic.Int64 // of the first since the last commit, aborts notwithstanding
 
+	initializing chan struct{} // has room for the one who does: a mutex whose waits are for a channel
+	sealed       bool          // the sink is used no more; whoever reads it has one of the locks
+
 	mu          *gate
 	session     Session
 	sessionOver chan struct{} // closed: nothing of this session may be committed any more
@@ -72,7 +75,7 @@ func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfi
 	w := &Worker{
 		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate, terms.Intercept),
 		maxRecord: terms.MaxRecordSize, intercept: terms.Intercept,
-		mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
+		initializing: make(chan struct{}, 1), mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
 		sessionOver: make(chan struct{}), over: true, observers: watch, keep: newKeeping(sink, cfg.guarantee),
 	}
 	if len(cfg.observers) > 0 {
@@ -96,7 +99,7 @@ func (w *Worker) Ready(ctx context.Context) error {
 		return nil
 	}
 	for try := 0; ; try++ {
-		err := w.tx.Init(ctx)
+		err := w.init(ctx)
 		if err == nil {
 			break
 		}
@@ -121,6 +124,16 @@ func (w *Worker) Ready(ctx context.Context) error {
 	return nil
 }
 
+// init initialises the producer, unless the run was given up.
+func (w *Worker) init(ctx context.Context) error {
+	w.initializing <- struct{}{}
+	defer func() { <-w.initializing }()
+	if w.sealed {
+		return Fatal(errSealed)
+	}
+	return w.tx.Init(ctx)
+}
+
 func (w *Worker) initNeeded() bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -136,7 +149,7 @@ func (w *Worker) Begin(s Session) {
 	clear(w.keep.untold)
 	w.cfg.stats.sessions.Add(1)
 	w.cfg.stats.phase.CompareAndSwap(int32(PhaseJoining), int32(PhaseRunning))
-	if w.needInit { // the source did not call Ready, or it failed since
+	if w.needInit || w.sealed { // the source did not call Ready, or it failed since
 		w.endSession("the producer is not initialised", "begin")
 	}
 }
