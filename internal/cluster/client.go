@@ -213,26 +213,28 @@ func (c *Client) Offset(ctx context.Context, part pipeline.Partition, at int64) 
 
 // OffsetFor is Offset for a reader of that isolation level.
 func (c *Client) OffsetFor(ctx context.Context, part pipeline.Partition, at int64, isolation sarama.IsolationLevel) (int64, error) {
-	offset, err := atLeader(ctx, c, part, func(b *sarama.Broker) (int64, error) {
-		req := &sarama.OffsetRequest{Version: 4, IsolationLevel: isolation}
-		req.AddBlock(part.Topic, part.Partition, at, 1)
-		resp, err := b.GetAvailableOffsets(req)
-		if err != nil {
-			return 0, err
-		}
-		block := resp.GetBlock(part.Topic, part.Partition)
-		switch {
-		case block == nil:
-			return 0, errNoAnswer
-		case block.Err != sarama.ErrNoError:
-			return 0, secure.Denied(block.Err, secure.Describe, secure.Topic, part.Topic)
-		}
-		return block.Offset, nil
-	})
+	offset, err := atLeader(ctx, c, part, func(b *sarama.Broker) (int64, error) { return offsetAt(b, part, at, isolation) })
 	if err == nil && offset < 0 { // no record is as late as that
 		return c.OffsetFor(ctx, part, Latest, isolation)
 	}
 	return offset, err
+}
+
+func offsetAt(b *sarama.Broker, part pipeline.Partition, at int64, isolation sarama.IsolationLevel) (int64, error) {
+	req := &sarama.OffsetRequest{Version: 4, IsolationLevel: isolation}
+	req.AddBlock(part.Topic, part.Partition, at, 1)
+	resp, err := b.GetAvailableOffsets(req)
+	if err != nil {
+		return 0, err
+	}
+	block := resp.GetBlock(part.Topic, part.Partition)
+	switch {
+	case block == nil:
+		return 0, errNoAnswer
+	case block.Err != sarama.ErrNoError:
+		return 0, secure.Denied(block.Err, secure.Describe, secure.Topic, part.Topic)
+	}
+	return block.Offset, nil
 }
 
 const attempts = 5
