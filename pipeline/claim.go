@@ -46,6 +46,7 @@ type Claim struct {
 	committed atomic.Int64
 	delivered atomic.Int64 // offset after the last record that the source has delivered, or -1
 	waits     atomic.Pointer[wait]
+	restoring atomic.Pointer[Restoring]
 
 	// The goroutine's own.
 	pending   []*Batch // input that is not committed yet: the replay buffer
@@ -139,7 +140,7 @@ func (c *Claim) run() {
 
 func (c *Claim) work() {
 	if err := c.task.Assigned(c.ctx); err != nil {
-		c.w.fail(err)
+		c.ends(err)
 		return
 	}
 	for {
@@ -161,14 +162,17 @@ func (c *Claim) work() {
 				err = c.process()
 			}
 		}
-		switch {
-		case err == nil:
-		case errors.Is(err, errStopped), errors.Is(err, errInterrupted), c.ctx.Err() != nil:
-			return
-		default:
-			c.w.fail(err)
+		if err != nil {
+			c.ends(err)
 			return
 		}
+	}
+}
+
+// ends fails the pipeline with an error, unless that only says that the claim is over.
+func (c *Claim) ends(err error) {
+	if !errors.Is(err, errStopped) && !errors.Is(err, errInterrupted) && c.ctx.Err() == nil {
+		c.w.fail(err)
 	}
 }
 

@@ -91,7 +91,7 @@ func TestFatalErrorsEndTheRun(t *testing.T) {
 		}
 		t.Run(string(step), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				p, c := engine(2, asIs)
+				p, c := counts(2)
 				feed(c, 0, numbered("v", 20)...)
 				c.Inject(pipelinetest.Fault{Step: step, Kind: pipelinetest.FatalError})
 				if step == pipelinetest.StepAbort {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 )
 
 // Held is an input record that a stage has not finished with: [StageContext.Hold]
@@ -15,6 +16,9 @@ type Held struct {
 	over    bool     // it has failed, or will be replayed
 	outputs []Output // so far
 	bond    *bond    // to those that it has become one with, or nil
+
+	changes   []Change   // of stages' states
+	followers []follower // which go on if it fails
 }
 
 // bond is between the members of groups that have been resumed, and of groups that have
@@ -115,16 +119,18 @@ func (t *Task) resume(ctx context.Context, into *Held, all []*Held, f func(conte
 		return nil
 	}
 	unite(all)
-	current, running, held, mark := t.current, t.running, t.held, t.mark
-	t.current, t.held, t.mark = &into.raw, into, len(t.staged)
-	defer func() { t.current, t.running, t.held, t.mark = current, running, held, mark }()
+	current, running, held, mark, changed := t.current, t.running, t.held, t.mark, t.changed
+	t.current, t.held, t.mark, t.changed = &into.raw, into, len(t.staged), len(t.changes)
+	defer func() { t.current, t.running, t.held, t.mark, t.changed = current, running, held, mark, changed }()
 
 	err := t.safely(into.raw.Origin, func() error { return f(ctx) })
 	if err == nil && !into.over {
 		into.outputs = t.unstage(into.outputs)
+		t.attribute(into)
 		return nil
 	}
 	t.unstage(nil)
+	t.undo()
 	if err == nil { // something that f has resumed has failed, and is of the same record
 		return nil
 	}
@@ -137,7 +143,8 @@ func (t *Task) resume(ctx context.Context, into *Held, all []*Held, f func(conte
 			t.torn = err
 			return err
 		}
-		h.over, h.outputs = true, t.unstage(nil)
+		t.fail(h)
+		h.outputs = t.unstage(nil)
 	}
 	return nil
 }
@@ -215,15 +222,18 @@ func (t *Task) queue(settled bool) bool {
 	}
 	h := t.held
 	if h == nil {
-		h = new(Held)
+		h = &Held{raw: Raw{Origin: t.current.Origin}}
 	}
 	switch {
 	case h.over: // a part of it was resumed already, and failed: its dead letter is there
 		t.unstage(nil)
+		t.undo()
 	case settled:
-		h.over, h.outputs = true, t.unstage(nil)
+		t.fail(h)
+		h.outputs = t.unstage(nil)
 	default:
 		h.outputs = t.unstage(h.outputs)
+		t.attribute(h)
 	}
 	h.through = true
 	t.held, t.flight = nil, append(t.flight, h)
@@ -243,7 +253,8 @@ func (t *Task) land() {
 			b.told, t.groups = true, append(t.groups, b.group())
 		}
 		t.keep()
-		h.outputs = nil
+		h.changes = settle(h.changes, true) // none if it has failed
+		h.outputs, h.followers = nil, nil
 		n++
 	}
 	if n > 0 {
@@ -269,19 +280,20 @@ func (t *Task) landed() error {
 
 // ground forgets what is held: it will be replayed.
 func (t *Task) ground() {
-	if t.held != nil {
-		t.held.over = true
+	t.undo()
+	t.giveUp()
+	for _, h := range slices.Backward(t.flight) {
+		t.fail(h)
+		h.outputs = nil
 	}
-	for _, h := range t.flight {
-		h.over, h.outputs = true, nil
-	}
-	t.held, t.flight, t.torn, t.groups = nil, nil, nil, nil
+	t.flight, t.again, t.torn, t.groups = nil, nil, nil, nil
 }
 
 // giveUp says that the current record will come again. What is held of it must not go on
 // with others, which will be committed before.
 func (t *Task) giveUp() {
 	if t.held != nil {
-		t.held.over, t.held = true, nil
+		t.fail(t.held)
+		t.held = nil
 	}
 }

@@ -39,11 +39,13 @@ type PartitionStats struct {
 	// Waiting is the stage that waits to try again, or "", Cause why if it failed.
 	Waiting string
 	Cause   error
+	// Restoring is what its stages' state is being read from, or nil.
+	Restoring *Restoring
 }
 
 // measure says how the claim's partition stands. It may be called from any goroutine.
 func (c *Claim) measure(source LagMeter) PartitionStats {
-	s := PartitionStats{Partition: c.part, Committed: c.committed.Load(), Lag: -1}
+	s := PartitionStats{Partition: c.part, Committed: c.committed.Load(), Lag: -1, Restoring: c.restoring.Load()}
 	if w := c.waits.Load(); w != nil {
 		s.Waiting, s.Cause = w.stage, w.err
 	}

@@ -82,6 +82,9 @@ func ToEach[T any](s Stream[T], name string, topicOf func(*Record[T]) string, to
 // encoder stages one output for each record.
 func encoder[T any](sc *StageContext, topicOf func(*Record[T]) (string, error), serde Serde[T]) Next[T] {
 	t, part, added := sc.task, sc.node.cfg.partitioner, sc.node.cfg.headers
+	if part == SamePartition {
+		part = samePartition{t.partition.Partition}
+	}
 	viewer, isViewer := serde.(Viewer[T])
 	pointer, isPointer := serde.(PointerEncoder[T])
 

@@ -109,7 +109,8 @@ type stageConfig struct {
 	reads       []string // tables
 	cache       func() CacheStats
 	oneToOne    bool
-	mistake     error // of whoever made the stage
+	state       string // topic in which the stage keeps its state
+	mistake     error  // of whoever made the stage
 }
 
 func (c *stageConfig) apply(opts []StageOption) {

@@ -151,6 +151,7 @@ func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...Run
 
 	r := &run{p: p, source: source, sink: sink, cfg: cfg, spec: Spec{
 		Pipeline: p.name, Guarantee: cfg.guarantee, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs(),
+		States: p.States(),
 	}}
 	terms, err := r.open(stopCtx)
 	defer r.close()
@@ -207,6 +208,9 @@ func (r *run) open(ctx context.Context) (to Terms, err error) {
 	if _, ok := r.source.(TableSource); len(r.p.tables) > 0 && !ok {
 		return Terms{}, fmt.Errorf("pipeline %q: %w: %T cannot read tables", r.p.name, ErrInvalid, r.source)
 	}
+	if _, ok := r.source.(StateSource); len(r.spec.States) > 0 && !ok {
+		return Terms{}, fmt.Errorf("pipeline %q: %w: %T cannot read the state of stages", r.p.name, ErrInvalid, r.source)
+	}
 	r.opened = append(r.opened, r.source.Close)
 	from, err := r.source.Open(ctx, r.spec)
 	if err != nil {
@@ -228,6 +232,10 @@ func (r *run) open(ctx context.Context) (to Terms, err error) {
 		case !keeps && from.Cluster != to.Cluster:
 			return Terms{}, fmt.Errorf("pipeline %q: %w: a transaction covers one cluster, the source reads %q and the sink writes %q", r.p.name, ErrGuarantee, from.Cluster, to.Cluster)
 		}
+	}
+	if len(r.spec.States) > 0 && from.Cluster != to.Cluster {
+		return Terms{}, fmt.Errorf("pipeline %q: %w: stages keep their state in topic %q, which the sink writes (%q) and the source reads (%q); both must be one cluster",
+			r.p.name, ErrInvalid, r.spec.States[0].Topic, to.Cluster, from.Cluster)
 	}
 	r.cfg.limits = Limits{
 		Transaction: shorter(from.Limits.Transaction, to.Limits.Transaction),

@@ -53,6 +53,8 @@ type Spec struct {
 	Guarantee Guarantee
 	// Inputs, Tables and Outputs are topics, sorted.
 	Inputs, Tables, Outputs []string
+	// States are the topics in which stages keep their state. They are among Outputs, too.
+	States []StateTopic
 	// Cluster is the Cluster of the source's Terms, when the sink is opened.
 	Cluster string
 }

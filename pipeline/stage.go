@@ -167,7 +167,7 @@ func (sc *StageContext) Hook(h Hooks) { sc.task.hooks = append(sc.task.hooks, st
 //
 // In Aborted, state must be put back to what it was in the last BeforeCommit that a
 // Committed has followed, or replay drops or doubles records: keep a copy in
-// BeforeCommit, make it the committed one in Committed. Records go on between the
+// BeforeCommit or HandedOver, make it the committed one in Committed. Records go on between the
 // two, so what the state is in Committed is not what was committed. Between two
 // calls of BeforeCommit the engine always says what became of the first.
 type Hooks struct {
@@ -175,8 +175,14 @@ type Hooks struct {
 	Assigned func(ctx context.Context) error
 	// BeforeCommit is called before the outputs and the position of everything
 	// processed so far are handed to the transaction. It may put out records
-	// that it held back.
+	// that it held back. It is called again before the hand-over if a stage behind has
+	// failed a record that others followed ([StageContext.Follow]): these go on then.
 	BeforeCommit func(ctx context.Context) error
+	// HandedOver is called when all that was there has been handed to the transaction, and
+	// before the next record: what Committed vouches for. By then every change is settled
+	// ([StageContext.Changed]); in BeforeCommit those of records that a stage behind holds
+	// are not.
+	HandedOver func()
 	// Committed is called when a transaction has committed all that was handed
 	// over before.
 	Committed func()

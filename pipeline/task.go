@@ -26,11 +26,14 @@ type Task struct {
 	timing  bool  // the current record is timed
 	mark    int   // outputs below it belong to finished records
 	staged  []Output
-	held    *Held   // the current record, if a stage holds it
-	flight  []*Held // records that are held and those after them, in order
-	holds   bool    // a stage holds records now and then
-	groups  []group // of what is staged
-	torn    error   // why nothing can be handed over any more: held records were given up
+	held    *Held      // the current record, if a stage holds it
+	flight  []*Held    // records that are held and those after them, in order
+	holds   bool       // a stage holds records now and then
+	groups  []group    // of what is staged
+	torn    error      // why nothing can be handed over any more: held records were given up
+	changes []Change   // of stages' states, for the record being processed
+	changed int        // those below it belong to the record that is interrupted by a resumed one
+	again   []follower // records to go on with, since what they followed has failed
 	arena   arena
 
 	maxRecord int
@@ -41,6 +44,7 @@ type Task struct {
 	onWaited  func()
 	aside     aside
 	stop      <-chan struct{}
+	restore   func(ctx context.Context, p Partition, apply func(*Raw) error) error
 	counts    taskCounts
 	meter     *taskMeter     // nil unless somebody looks
 	letters   []DeadLettered // not handed over yet, if observe
@@ -61,6 +65,8 @@ type TaskConfig struct {
 	Intercept func(*Outgoing)
 	// Stop, when closed, ends the waits of stages that try again.
 	Stop <-chan struct{}
+	// Restore reads the state of a stage, see [StateSource]; nil means that there is none.
+	Restore func(ctx context.Context, p Partition, apply func(*Raw) error) error
 
 	dead     *deadLetterMeter
 	onWait   func(ctx context.Context, stage string, err error)
@@ -85,7 +91,7 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 	}
 	t := &Task{
 		p: p, partition: partition, dead: cfg.dead, onWait: cfg.onWait, onWaited: cfg.onWaited, stop: cfg.Stop,
-		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1, observe: cfg.observe,
+		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1, observe: cfg.observe, restore: cfg.Restore,
 	}
 	t.aside.onWait, t.aside.onRetry = cfg.onWaitAside, cfg.onRetryAside
 	if cfg.meter != nil {
@@ -103,8 +109,9 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 	entry := t.compile(input, map[*node]any{}).(Next[[]byte])
 	t.chain = func(ctx context.Context, r *Raw) error {
 		t.staged = t.staged[:t.mark] // a middleware may run the chain again
-		if t.held != nil {
-			t.held.over, t.held = true, nil
+		if t.held != nil || len(t.changes) > 0 {
+			t.giveUp()
+			t.undo()
 		}
 		if t.meter != nil {
 			t.meter.runs++
@@ -188,12 +195,14 @@ func (t *Task) process(ctx context.Context, r *Raw) error {
 		}
 	}
 	if err != nil {
+		t.undo()
 		if err = t.settle(ctx, r, err); err != nil {
 			t.giveUp()
 			return err
 		}
 		if t.torn == nil {
 			t.settled(r)
+			return t.goOn(ctx)
 		}
 		return t.torn
 	}
@@ -202,8 +211,14 @@ func (t *Task) process(ctx context.Context, r *Raw) error {
 	}
 	if !t.queue(false) {
 		t.keep()
+		if len(t.changes) > 0 {
+			t.changes = settle(t.changes, true)
+		}
 	}
 	t.done(r)
+	if len(t.again) > 0 {
+		return t.goOn(ctx)
+	}
 	return nil
 }
 
@@ -338,11 +353,13 @@ func (t *Task) forget() {
 // the next call of Process or Clear; what its elements refer to may be kept.
 func (t *Task) Outputs() []Output { return t.staged[:t.mark] }
 
-// Clear forgets what Outputs returned: it has been handed over.
+// Clear forgets what Outputs returned: it has been handed over. It calls the stages'
+// HandedOver hooks.
 func (t *Task) Clear() {
 	n := copy(t.staged, t.staged[t.mark:]) // of a record in progress, if any
 	clear(t.staged[n:])
 	t.staged, t.mark = t.staged[:n], 0
+	t.notify(func(h *Hooks) func() { return h.HandedOver })
 }
 
 // Stateful reports whether a stage of the chain has registered [Hooks], or has held a
@@ -360,11 +377,19 @@ func (t *Task) BeforeCommit(ctx context.Context) error {
 	if t.torn != nil {
 		return t.torn
 	}
-	if err := t.each(ctx, func(h *Hooks) func(context.Context) error { return h.BeforeCommit }); err != nil {
-		t.keep()
-		return err
+	for {
+		if err := t.each(ctx, func(h *Hooks) func(context.Context) error { return h.BeforeCommit }); err != nil {
+			t.keep()
+			return err
+		}
+		if len(t.again) == 0 {
+			return t.landed()
+		}
+		// Each round goes on with records whose forerunner has failed; one fails once.
+		if err := t.goOn(ctx); err != nil {
+			return err
+		}
 	}
-	return t.landed()
 }
 
 func (t *Task) each(ctx context.Context, pick func(*Hooks) func(context.Context) error) error {

@@ -72,6 +72,7 @@ func (p *Pipeline) validate(limits Limits) error {
 			report("topic %q is both an input and a table; read it as one of the two", n.topics[0])
 		}
 	}
+	p.validateStates(report)
 	return invalid(fmt.Sprintf("pipeline %q", p.name), bad)
 }
 

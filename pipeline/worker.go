@@ -21,12 +21,13 @@ import (
 // holds the write lock, so that it contains exactly the outputs of the positions
 // it carries. Nobody holds mu while user code runs.
 type Worker struct {
-	p    *Pipeline
-	sink Sink
-	tx   TransactionalSink // nil at least once
-	cfg  *runConfig
-	log  *slog.Logger
-	dead *deadLetterMeter
+	p      *Pipeline
+	sink   Sink
+	states StateSource       // or nil
+	tx     TransactionalSink // nil at least once
+	cfg    *runConfig
+	log    *slog.Logger
+	dead   *deadLetterMeter
 
 	stopCtx   context.Context // ends when the pipeline shall stop, with the reason as its cause
 	stopCause context.CancelCauseFunc
@@ -81,6 +82,7 @@ func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfi
 	if len(cfg.observers) > 0 {
 		w.meter = newMeter(p)
 	}
+	w.states, _ = source.(StateSource)
 	close(w.sessionOver)
 	w.batches.New = func() any { return &Batch{Records: make([]Raw, 0, batchRecords)} }
 	if cfg.guarantee == ExactlyOnce {
@@ -178,7 +180,7 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 		}
 	}
 	task, err := w.p.Compile(part, TaskConfig{
-		MaxRecordSize: w.maxRecord, Intercept: w.intercept, Stop: c.stop, dead: w.dead,
+		MaxRecordSize: w.maxRecord, Intercept: w.intercept, Stop: c.stop, Restore: c.restore, dead: w.dead,
 		meter: w.meter, observe: len(w.observers.letters) > 0,
 		onWait: func(ctx context.Context, stage string, err error) {
 			waiting(ctx, stage, err)

@@ -39,6 +39,9 @@ const (
 	StepFetch Step = "fetch-committed"
 	// StepAssign hands a partition to the worker.
 	StepAssign Step = "assign"
+	// StepRestore reads the state of a partition's stages, one partition of a state
+	// topic at a time.
+	StepRestore Step = "restore"
 	// StepDeliver hands a batch of records to a partition's chain.
 	StepDeliver Step = "deliver"
 	// StepTell tells the group a position that the sink keeps itself. An error has no
@@ -51,7 +54,7 @@ const (
 // Steps are all steps.
 var Steps = []Step{
 	StepInit, StepTake, StepBegin, StepSend, StepFlush, StepOffsets, StepCommit, StepAbort, StepTell,
-	StepFetch, StepAssign, StepDeliver, StepRevoke,
+	StepFetch, StepAssign, StepRestore, StepDeliver, StepRevoke,
 }
 
 func (s Step) ofSink() bool {

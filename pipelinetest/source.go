@@ -2,6 +2,7 @@ package pipelinetest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,10 +26,14 @@ func (s *source) Open(_ context.Context, spec pipeline.Spec) (pipeline.Terms, er
 		Guarantee: pipeline.ExactlyOnce, Cluster: clusterID, AsksStart: true,
 		Limits: pipeline.Limits{Rebalance: s.c.cfg.RebalanceTimeout},
 	}
-	if err := s.c.missing(spec.Inputs); err != nil {
+	if err := s.c.missing(slices.Concat(spec.Inputs, spec.Tables, spec.StateTopics())); err != nil {
 		return terms, err
 	}
-	return terms, s.c.missing(spec.Tables)
+	counts := map[string]int32{}
+	for name, t := range s.c.topics {
+		counts[name] = t.Partitions
+	}
+	return terms, spec.CheckStates(counts)
 }
 
 func (s *source) Close() error { return nil }

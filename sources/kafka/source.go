@@ -18,7 +18,7 @@ import (
 )
 
 // Source reads topics as one member of a consumer group. It is a
-// [pipeline.Source] and a [pipeline.TableSource], for one run.
+// [pipeline.Source], a [pipeline.TableSource] and a [pipeline.StateSource], for one run.
 type Source struct {
 	cfg    Config
 	spec   pipeline.Spec
@@ -48,9 +48,12 @@ func (s *Source) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, 
 		return pipeline.Terms{}, err
 	}
 	s.client = client
-	counts, err := client.Partitions(ctx, slices.Concat(spec.Inputs, spec.Tables))
+	counts, err := client.Partitions(ctx, slices.Concat(spec.Inputs, spec.Tables, spec.StateTopics()))
 	if err != nil {
 		return pipeline.Terms{}, secure.Needs(err, secure.Read)
+	}
+	if err := spec.CheckStates(counts); err != nil {
+		return pipeline.Terms{}, err
 	}
 	for _, topic := range spec.Inputs {
 		for p := range counts[topic] {
