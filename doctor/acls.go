@@ -35,7 +35,7 @@ func (e *exam) topicRights() {
 			name string
 		}{
 			{e.Outputs, sarama.AclOperationWrite, "Write"},
-			{slices.Concat(e.Inputs, e.Tables), sarama.AclOperationRead, "Read"},
+			{slices.Concat(e.Inputs, e.Tables, e.stateTopics()), sarama.AclOperationRead, "Read"},
 		} {
 			if slices.Contains(want.of, topic) && mayNot(t.TopicAuthorizedOperations, want.op) {
 				lacks = true

@@ -36,7 +36,12 @@ func Check(ctx context.Context, s Settings) (*Report, error) {
 			e.minISR(topic)
 			e.messageSize(topic)
 			e.compression(topic)
-			e.partitioner(ctx, topic)
+			if !e.isState(topic) { // it has the partitions of its input, whatever the keys
+				e.partitioner(ctx, topic)
+			}
+		}
+		for _, st := range e.States {
+			e.state(st)
 		}
 		e.cleanup()
 		e.transactionTimeout(ctx)

@@ -26,6 +26,7 @@ const (
 	CheckCompression        = "compression"
 	CheckPartitioner        = "partitioner"
 	CheckCleanup            = "cleanup"
+	CheckState              = "state"
 	CheckTransactionTimeout = "transaction-timeout"
 	CheckTransactionVersion = "transaction-version"
 	CheckTransactionalID    = "transactional-id"
@@ -38,7 +39,7 @@ const (
 func Checks() []string {
 	return []string{
 		CheckBrokers, CheckVersions, CheckTopics, CheckACLs, CheckReplication, CheckMinISR, CheckMessageSize, CheckCompression,
-		CheckPartitioner, CheckCleanup, CheckTransactionTimeout, CheckTransactionVersion, CheckTransactionalID, CheckGroup, CheckGroupActive, CheckSchema,
+		CheckPartitioner, CheckCleanup, CheckState, CheckTransactionTimeout, CheckTransactionVersion, CheckTransactionalID, CheckGroup, CheckGroupActive, CheckSchema,
 	}
 }
 
@@ -55,6 +56,8 @@ type Settings struct {
 	Inputs, Tables, Outputs []string
 	// DeadLetters are those of Outputs that take dead letters.
 	DeadLetters []string
+	// States are the topics in which stages keep their state; they are among Outputs, too.
+	States []pipeline.StateTopic
 	// TransactionalID is that of a [kafka.Producer]. A pipeline's follows from Config.
 	TransactionalID string
 
@@ -73,7 +76,7 @@ type Settings struct {
 // Of returns the settings for a pipeline that is run with cfg.
 func Of(p *pipeline.Pipeline, cfg kafka.Config) Settings {
 	cfg.Group = cmp.Or(cfg.Group, p.Name())
-	s := Settings{Config: cfg, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs()}
+	s := Settings{Config: cfg, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs(), States: p.States()}
 	if dead := p.DeadLetterTopic(); dead != "" {
 		s.DeadLetters = []string{dead}
 	}
