@@ -8,6 +8,8 @@
 //	[Split], [Branch]                branch
 //	[Route], [Merge]                 choose the topic, bring together
 //	[Batch], [BatchByKey]            many at once
+//	[Dedupe]                         once each, over restarts
+//	[JoinLatest]                     two streams by key
 //
 // A stage's function takes the value, so that method expressions fit and the
 // types are inferred: stages.Check(orders, "validate", Order.Validate). The Ctx
@@ -34,6 +36,9 @@
 // function that takes a context. A record that is replayed, after an aborted
 // transaction or a crash, runs through every function again: what they do outside
 // of the pipeline happens at least once.
+//
+// Dedupe and JoinLatest keep what they know in a topic of their own: what is there is what
+// was committed.
 //
 // Batch and BatchByKey hold records back, but never longer than a transaction: what they
 // hold is aborted and replayed with it.
