@@ -187,6 +187,49 @@ func TestRestoreWaitsForWhatIsOpen(t *testing.T) {
 	})
 }
 
+// A zombie has changes of the state in its open transaction when another worker takes the
+// partition over. That one waits for the end of it, which can only be an abort.
+func TestStateOfAZombie(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p, c := counts(1)
+		var hold atomic.Bool
+		release := make(chan struct{})
+		c.OnStep(func(ctx context.Context, e pipelinetest.Event) error {
+			if e.Worker == "zombie" && e.Step == pipelinetest.StepOffsets && e.When == pipelinetest.Before && hold.Load() {
+				select {
+				case <-release:
+				case <-ctx.Done():
+				}
+			}
+			return nil
+		})
+		zombie := c.Start(t.Context(), p, pipelinetest.Instance("zombie"))
+		feed(c, 0, numbered("v", 3)...)
+		settle(time.Second)
+		hold.Store(true)
+		feed(c, 0, numbered("w", 3)...)
+		settle(time.Second)
+		if n := len(c.Uncommitted("state")); n != 6 {
+			t.Fatalf("%d changes are written, want 6", n)
+		}
+		zombie.Freeze()
+		heir := c.Start(t.Context(), p, pipelinetest.Instance("heir"))
+		settle(5 * time.Second)
+		claims := heir.Stats().Claims
+		if len(claims) != 1 || claims[0].Restoring == nil || claims[0].Restoring.Next != 4 { // 3 changes and a marker
+			t.Errorf("the heir does not wait: %+v", claims)
+		}
+		close(release)
+		zombie.Thaw()
+		settle(time.Second)
+		feed(c, 0, numbered("x", 3)...)
+		settle(time.Second)
+		expectTexts(t, c, "out", fedNumbers(0, 9)...)
+		stop(t, zombie)
+		stop(t, heir)
+	})
+}
+
 // A partition that is given up, or a pipeline that stops, does not wait for its state.
 func TestRestoreIsInterrupted(t *testing.T) {
 	for name, act := range map[string]func(t *testing.T, c *pipelinetest.Cluster, w *pipelinetest.Worker){

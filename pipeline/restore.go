@@ -23,6 +23,8 @@ type StateSource interface {
 	// writes its markers to each partition of the transaction on its own: those of the
 	// offsets may be there before the state's. What is open below the end is waited for.
 	//
+	// It is called from any goroutine, several at once for different partitions.
+	//
 	// moved is called when the end is known, and whenever the reader has come further, with
 	// where it reads on. An error of apply ends the reading, and so does the end of ctx, with
 	// its cause.
