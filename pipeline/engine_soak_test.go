@@ -9,6 +9,7 @@ import (
 
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
+	"github.com/leat-stream/leat/stages"
 )
 
 // Workers with a random life: faults at random steps, crashes, restarts, moves,
@@ -16,26 +17,45 @@ import (
 func TestSoak(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			inBubble(t, func(t *testing.T) { soak(t, seed) })
+			inBubble(t, func(t *testing.T) {
+				soak(t, seed, false, calls(func(_ context.Context, v string) error {
+					time.Sleep(3 * time.Millisecond)
+					if len(v)%7 == 3 {
+						return errOops // a dead letter
+					}
+					return nil
+				}))
+			})
 		})
 	}
 }
 
-func soak(t *testing.T, seed uint64) {
+// The same with a stage whose state is in a topic, one behind it that holds records, and every
+// other record a copy of an earlier one.
+func TestSoakOfState(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				soak(t, seed, true, func(s stream) stream {
+					s = stages.Dedupe(s, "dedupe", func(v string) string { return v }, stages.DedupeConfig{Topic: "seen"})
+					return stages.ParallelCtx(s, "parallel", 3, func(_ context.Context, v string) (string, error) {
+						time.Sleep(5 * time.Millisecond)
+						return v, nil
+					})
+				})
+			})
+		})
+	}
+}
+
+func soak(t *testing.T, seed uint64, copies bool, stage func(stream) stream) {
 	const partitions, rounds = 5, 50
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	p, c := engine(partitions, func(s stream) stream {
-		return calls(func(_ context.Context, v string) error {
-			time.Sleep(3 * time.Millisecond)
-			if len(v)%7 == 3 {
-				return errOops // a dead letter
-			}
-			return nil
-		})(s)
-	})
+	p, c := engine(partitions, stage)
 	names := []string{"a", "b", "d"}
 	workers := map[string]*pipelinetest.Worker{}
-	fed := make([]int, partitions)
+	fed, ends := make([]int, partitions), make([]int, partitions)
+	value := func(part, n int) string { return fmt.Sprintf("%d-%0*d", part, 1+n%9, n) }
 	ensure := func(name string) {
 		if w := workers[name]; w != nil {
 			select {
@@ -52,9 +72,13 @@ func soak(t *testing.T, seed uint64) {
 		}
 		part := rnd.IntN(partitions)
 		for range rnd.IntN(40) {
-			v := fmt.Sprintf("%d-%0*d", part, 1+fed[part]%9, fed[part])
+			feed(c, int32(part), value(part, fed[part]))
 			fed[part]++
-			feed(c, int32(part), v)
+			ends[part]++
+			if copies {
+				feed(c, int32(part), value(part, rnd.IntN(fed[part])))
+				ends[part]++
+			}
 		}
 		name := names[rnd.IntN(len(names))]
 		switch w := workers[name]; rnd.IntN(12) {
@@ -94,14 +118,14 @@ func soak(t *testing.T, seed uint64) {
 	}
 	settle(time.Minute) // what crashed workers left open, and readers wait for, times out
 	expectForward(t, c)
-	check(t, c, fed)
+	check(t, c, fed, ends)
 }
 
 // stopQuietly stops a worker that may fail on the way.
 func stopQuietly(w *pipelinetest.Worker) { _ = w.Stop() }
 
 // check looks for every record, once, in the order of its partition.
-func check(t *testing.T, c *pipelinetest.Cluster, fed []int) {
+func check(t *testing.T, c *pipelinetest.Cluster, fed, ends []int) {
 	t.Helper()
 	last := map[string]int{} // by topic, partition written and partition read
 	seen := map[string]int{}
@@ -120,7 +144,7 @@ func check(t *testing.T, c *pipelinetest.Cluster, fed []int) {
 		}
 	}
 	for part, n := range fed {
-		expectPosition(t, c, int32(part), int64(n))
+		expectPosition(t, c, int32(part), int64(ends[part]))
 		for i := range n {
 			if times := seen[fmt.Sprintf("%d-%d", part, i)]; times != 1 {
 				t.Errorf("record %d of partition %d is there %d times", i, part, times)
