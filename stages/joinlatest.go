@@ -40,7 +40,7 @@ var (
 // latest value of each key, and each update of either side puts out what join makes of the
 // two, as soon as both are there, with the head of the record that was the update. Latest is
 // in the order of the partition, not of time. A value that its serde encodes as null
-// ([serde.Nullable]) deletes, and puts out nothing.
+// (serde.Nullable) deletes, and puts out nothing.
 //
 // Both streams must come from one input, in which a key has one partition. Streams of two
 // topics are brought together first: map both to one type, [pipeline.Through] a topic, and split them
