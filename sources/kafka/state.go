@@ -21,7 +21,7 @@ func (s *Source) ReadState(ctx context.Context, p pipeline.Partition, apply func
 	if err != nil {
 		return secure.Needs(err, secure.Read)
 	}
-	end, err := s.client.OffsetFor(ctx, p, cluster.Latest, sarama.ReadUncommitted)
+	end, err := s.client.End(ctx, p)
 	if err != nil {
 		return secure.Needs(err, secure.Read)
 	}
