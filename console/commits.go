@@ -46,7 +46,7 @@ func (w *watch) see(s *pipeline.Snapshot) {
 
 func lags(s *pipeline.Snapshot) bool {
 	for i := range s.Claims {
-		if s.Claims[i].Lag > 0 {
+		if s.Claims[i].Lag > 0 && s.Claims[i].Due.IsZero() {
 			return true
 		}
 	}

@@ -20,9 +20,11 @@ type placedNode struct {
 	Name   string   `json:"name"`
 	Kind   string   `json:"kind"`
 	Topics []string `json:"topics,omitempty"`
-	Policy string   `json:"policy,omitempty"`
-	Layer  int      `json:"layer"`
-	Row    float64  `json:"row"`
+	// RetryTopics are an input's.
+	RetryTopics []string `json:"retryTopics,omitempty"`
+	Policy      string   `json:"policy,omitempty"`
+	Layer       int      `json:"layer"`
+	Row         float64  `json:"row"`
 }
 
 // placedEdge goes from one node to another, by points in the layers between.
@@ -49,6 +51,9 @@ func layout(t pipeline.Topology) graph {
 	g := graph{DeadLetter: t.DeadLetter, Nodes: make([]placedNode, len(t.Nodes)), Edges: []placedEdge{}}
 	for i, n := range t.Nodes {
 		g.Nodes[i] = placedNode{Name: n.Name, Kind: n.Kind, Topics: n.Topics, Policy: n.Policy}
+		for _, r := range n.RetryTopics {
+			g.Nodes[i].RetryTopics = append(g.Nodes[i].RetryTopics, r.Topic)
+		}
 	}
 	for _, e := range t.Edges {
 		g.Edges = append(g.Edges, placedEdge{From: e.From, To: e.To, Branch: e.Branch, Kind: edgeRecords})

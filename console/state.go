@@ -123,6 +123,8 @@ type Stage struct {
 	DeadLetters int64    `json:"deadLetters"`
 	Skipped     int64    `json:"skipped"`
 	Retries     int64    `json:"retries"`
+	// RetriedLater are records that went to a retry topic.
+	RetriedLater int64 `json:"retriedLater"`
 	// Recent are dead letters and skipped records of the last minute.
 	Recent int64 `json:"recent"`
 	// Waiting is the number of partitions that wait here to try again.
@@ -153,6 +155,9 @@ type Claim struct {
 	Heard     *float64 `json:"heard"`     // for how long the broker has said nothing of it
 	Waiting   string   `json:"waiting,omitempty"`
 	Cause     string   `json:"cause,omitempty"`
+	// Due is in what time the next record of a retry topic is due, null if the partition
+	// does not wait for that; its lag is in no sum then.
+	Due *float64 `json:"due"`
 }
 
 // Table is a table's size.
@@ -297,6 +302,7 @@ func (x *run) stages(v *view) []Stage {
 	for i := range min(len(all), len(v.Stages)) {
 		s, now := &all[i], &v.Stages[i]
 		s.Dropped, s.DeadLetters, s.Skipped, s.Retries = now.Dropped, now.DeadLetters, now.Skipped, now.Retries
+		s.RetriedLater = now.RetriedLater
 		if c := now.Cache; c != nil && c.Hits+c.Misses > 0 {
 			s.Hits = new(float64(c.Hits) / float64(c.Hits+c.Misses))
 		}
@@ -314,6 +320,9 @@ func (x *run) stages(v *view) []Stage {
 	for i, n := range x.graph.Nodes {
 		if n.Kind == "input" && len(n.Topics) > 0 {
 			input[n.Topics[0]] = i
+			for _, r := range n.RetryTopics {
+				input[r] = i
+			}
 		}
 		stage[n.Name] = i
 	}
@@ -322,7 +331,7 @@ func (x *run) stages(v *view) []Stage {
 		if n, ok := stage[c.Waiting]; ok && c.Waiting != "" {
 			all[n].Waiting++
 		}
-		if n, ok := input[c.Topic]; ok && c.Lag >= 0 {
+		if n, ok := input[c.Topic]; ok && c.Lag >= 0 && c.Due.IsZero() {
 			if all[n].Lag == nil {
 				all[n].Lag = new(int64)
 			}
@@ -353,9 +362,10 @@ func (v *view) claims() Claims {
 	for i := range v.Claims {
 		p := &v.Claims[i]
 		worst[i] = p
-		if p.Lag < 0 {
+		switch {
+		case p.Lag < 0:
 			c.Unknown++
-		} else {
+		case p.Due.IsZero():
 			c.Lag += p.Lag
 		}
 		if p.Waiting != "" {
@@ -375,6 +385,9 @@ func (v *view) claims() Claims {
 		row := Claim{Topic: p.Topic, Partition: p.Partition.Partition, Committed: p.Committed, Lag: p.Lag, Waiting: p.Waiting}
 		if !p.Heard.IsZero() {
 			row.Heard = new(ms(max(0, v.At.Sub(p.Heard))))
+		}
+		if !p.Due.IsZero() {
+			row.Due = new(ms(max(0, p.Due.Sub(v.At))))
 		}
 		if p.Cause != nil {
 			row.Cause = clipText(p.Cause.Error(), maxReason)

@@ -341,3 +341,39 @@ func TestConcurrentRequests(t *testing.T) {
 		t.Errorf("%d runs in the end", len(s.Runs))
 	}
 }
+
+// A retry topic whose next record is not due waits, and nothing is wrong: no stage waits, no
+// commit is late, and its lag is in no sum.
+func TestRetryTopicThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipeline.New("p", pipeline.DeadLetter("dlq"), pipeline.OnError(pipeline.RetryLater))
+		in := pipeline.From(p, "in", serde.String(), pipeline.RetryTopics(time.Hour))
+		pipeline.To(stages.Check(in, "check", func(v string) error {
+			if v == "bad" {
+				return errNo
+			}
+			return nil
+		}), "out", serde.String())
+		c, live := cluster(p, 1), newConsole(t, console.Config{})
+		w := c.Start(t.Context(), p, observed(live))
+		defer stop(t, w)
+		feed(c, 2, "bad")
+		feed(c, 1, "good")
+		pass(30 * time.Minute)
+		r := only(t, live)
+		if s := r.Stages[1]; s.RetriedLater != 2 || s.DeadLetters != 0 || s.Waiting != 0 {
+			t.Errorf("stage %+v", s)
+		}
+		if r.Commits.Overdue != "" || r.Partitions.Lag != 0 || r.Partitions.Waiting != 0 || *r.Stages[0].Lag != 0 {
+			t.Errorf("overdue %q, %+v, input lag %d", r.Commits.Overdue, r.Partitions, *r.Stages[0].Lag)
+		}
+		retry := r.Partitions.Worst[0]
+		if retry.Topic != "in.retry.1h" || retry.Lag != 3 || retry.Due == nil || *retry.Due > 1800_000 || *retry.Due < 1790_000 {
+			t.Errorf("the retry topic is %+v", retry)
+		}
+		pass(31 * time.Minute)
+		if r := only(t, live); r.Stages[1].DeadLetters != 2 || r.DeadLetters[0].Topic != "in" || r.Partitions.Worst[0].Due != nil {
+			t.Errorf("when it was due: %+v, %+v", r.Stages[1], r.DeadLetters)
+		}
+	})
+}

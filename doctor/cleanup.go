@@ -13,8 +13,17 @@ func (e *exam) cleanup() {
 			e.keepsLetters(topic)
 		}
 	}
+	for _, r := range e.Retries {
+		if e.topics[r.Topic] != nil {
+			e.keepsRetries(r)
+		}
+	}
 	for _, topic := range unique(e.Tables) {
-		if e.topics[topic] != nil {
+		switch {
+		case e.topics[topic] == nil:
+		case slices.Contains(e.Marks, topic):
+			e.keepsMarks(topic)
+		default:
 			e.keepsKeys(topic)
 		}
 	}

@@ -2,7 +2,9 @@ package doctor_test
 
 import (
 	"hash/crc32"
+	"maps"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,6 +17,8 @@ import (
 	"github.com/leat-stream/leat/embedded"
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/internal/murmur2"
+	"github.com/leat-stream/leat/pipeline"
+	"github.com/leat-stream/leat/serde"
 	"github.com/leat-stream/leat/sinks/kafka"
 )
 
@@ -90,6 +94,22 @@ func newOut(replicas int16, settings map[string]string) plant {
 	}
 }
 
+// retryTopic adds a retry topic with a delay of an hour, or one of marks.
+func retryTopic(name string, settings map[string]string) plant {
+	return plant{fault: func(t *testing.T, p *patient) {
+		settings := maps.Clone(settings)
+		settings["min.insync.replicas"] = "2"
+		createWith(t, p.fake.Brokers(), name, 3, settings)
+		p.settings.Outputs = append(p.settings.Outputs, name)
+		if name == "marks" {
+			p.settings.Tables, p.settings.Marks = []string{name}, []string{name}
+		} else {
+			p.settings.Inputs = append(p.settings.Inputs, name)
+			p.settings.Retries = []pipeline.RetryTier{{Topic: name, Delay: time.Hour}}
+		}
+	}}
+}
+
 func (x plant) finds(want string, says ...string) plant {
 	x.want, x.says = want, says
 	return x
@@ -104,6 +124,12 @@ var plants = map[string]plant{
 		doctor.CheckReplication, "replication factor 1;", "3 replicas"),
 	"message size": newOut(3, map[string]string{"max.message.bytes": "100000"}).finds("fault message-size out",
 		doctor.CheckMessageSize, "BatchSize is 131072", "max.message.bytes=1048588"),
+	"a retry topic that forgets": retryTopic("retry", map[string]string{"retention.ms": "60000"}).finds("fault cleanup retry",
+		doctor.CheckCleanup, "retention.ms=60000: records may be deleted before they are due, after 1h0m0s", "retention.ms=-1"),
+	"a retry topic that is compacted": retryTopic("retry", map[string]string{"cleanup.policy": "compact"}).finds("fault cleanup retry",
+		doctor.CheckCleanup, "records that wait to be retried are dropped", "cleanup.policy=delete"),
+	"marks that are not compacted": retryTopic("marks", map[string]string{"cleanup.policy": "compact,delete"}).finds("fault cleanup marks",
+		doctor.CheckCleanup, "records overtake others of their key", "cleanup.policy=compact"),
 	"partitioner": {
 		fault: func(_ *testing.T, p *patient) {
 			p.Produce(keyed("out", 300, func(key []byte) int32 { return int32(crc32.ChecksumIEEE(key) % partitions) })...)
@@ -265,4 +291,20 @@ func TestNotVisible(t *testing.T) {
 	}
 	says(t, report, doctor.CheckPartitioner, "cannot be read", "--operation Read --topic out")
 	says(t, report, doctor.CheckTransactionTimeout, "cannot be seen", "--operation DescribeConfigs --cluster")
+}
+
+// Retry topics as they should be are fine, and those of a pipeline are looked at.
+func TestRetryTopicsThatAreFine(t *testing.T) {
+	t.Parallel()
+	p := admit(t, soundConfig())
+	one := map[string]string{"min.insync.replicas": "2", "message.timestamp.type": "LogAppendTime"}
+	createWith(t, p.fake.Brokers(), "in.retry", 3, one)
+	createWith(t, p.fake.Brokers(), "dlq", 3, one)
+	createWith(t, p.fake.Brokers(), "in.retry.marks", 3, map[string]string{"min.insync.replicas": "2", "cleanup.policy": "compact"})
+	graph := pipeline.New("g", pipeline.DeadLetter("dlq"), pipeline.OnError(pipeline.RetryLater))
+	pipeline.To(pipeline.From(graph, "in", serde.Bytes(), pipeline.RetryInOrder(time.Hour)), "out", serde.Bytes())
+	report := check(t, doctor.Of(graph, p.settings.Config))
+	found(t, report)
+	says(t, report, doctor.CheckCleanup, "records that wait stay for 168h0m0s", "")
+	says(t, report, doctor.CheckCleanup, "the marks of keys that wait stay", "")
 }

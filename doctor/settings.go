@@ -58,6 +58,10 @@ type Settings struct {
 	DeadLetters []string
 	// States are the topics in which stages keep their state; they are among Outputs, too.
 	States []pipeline.StateTopic
+	// Retries are those of Inputs and Outputs that are retry topics, Marks those of Tables and
+	// Outputs that say which keys wait in one.
+	Retries []pipeline.RetryTier
+	Marks   []string
 	// TransactionalID is that of a [kafka.Producer]. A pipeline's follows from Config.
 	TransactionalID string
 
@@ -79,6 +83,12 @@ func Of(p *pipeline.Pipeline, cfg kafka.Config) Settings {
 	s := Settings{Config: cfg, Inputs: p.Inputs(), Tables: p.Tables(), Outputs: p.Outputs(), States: p.States()}
 	if dead := p.DeadLetterTopic(); dead != "" {
 		s.DeadLetters = []string{dead}
+	}
+	for _, n := range p.Topology().Nodes {
+		s.Retries = append(s.Retries, n.RetryTopics...)
+		if n.Marks != "" {
+			s.Marks = append(s.Marks, n.Marks)
+		}
 	}
 	return s
 }

@@ -47,6 +47,7 @@ type Claim struct {
 	delivered atomic.Int64 // offset after the last record that the source has delivered, or -1
 	waits     atomic.Pointer[wait]
 	restoring atomic.Pointer[Restoring]
+	due       atomic.Int64 // unix ns: when the record that it waits for is due, or 0
 
 	// The goroutine's own.
 	pending   []*Batch // input that is not committed yet: the replay buffer
@@ -139,7 +140,7 @@ func (c *Claim) run() {
 }
 
 func (c *Claim) work() {
-	if err := c.task.Assigned(c.ctx); err != nil {
+	if err := c.begin(); err != nil {
 		c.ends(err)
 		return
 	}
@@ -169,6 +170,14 @@ func (c *Claim) work() {
 	}
 }
 
+// begin is before the first record.
+func (c *Claim) begin() error {
+	if err := c.catchUp(); err != nil {
+		return err
+	}
+	return c.task.Assigned(c.ctx)
+}
+
 // ends fails the pipeline with an error, unless that only says that the claim is over.
 func (c *Claim) ends(err error) {
 	if !errors.Is(err, errStopped) && !errors.Is(err, errInterrupted) && c.ctx.Err() == nil {
@@ -187,7 +196,17 @@ func (c *Claim) process() error {
 				return c.final()
 			}
 			r := &records[c.record]
+			if c.task.delay > 0 {
+				if err := c.untilDue(r); err != nil {
+					return err
+				}
+			}
 			if err := c.one(r); err != nil {
+				if again, err := c.again(err); err != nil {
+					return err
+				} else if again {
+					continue
+				}
 				if c.task.torn != nil {
 					return err
 				}
@@ -318,6 +337,9 @@ func (c *Claim) rewind() error {
 	c.task.forget()
 	c.fresh, c.batch, c.record = 0, 0, 0
 	committed := c.committed.Load()
+	if c.task.line != nil {
+		c.task.line.undo(committed)
+	}
 	for c.batch < len(c.pending) && lastOffset(c.pending[c.batch]) < committed {
 		c.batch++
 	}

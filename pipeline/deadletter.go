@@ -14,7 +14,9 @@ import (
 // The headers of a dead letter: which pipeline and stage refused the record, why,
 // and where it came from. Numbers are decimal text; the timestamp is the
 // record's, in milliseconds since 1970. Headers of these names that the record
-// already has are replaced; all others are kept in order.
+// already has are replaced; all others are kept in order. Of a record that was retried
+// later, topic, partition and offset are those of the input, where it stood first, and
+// [HeaderRetryAttempt] is there, too.
 const (
 	HeaderPipeline  = "leat.pipeline"
 	HeaderStage     = "leat.stage"
@@ -31,33 +33,30 @@ const maxErrorHeader = 2048
 
 // deadLetter stages the raw record for the dead-letter topic.
 func (t *Task) deadLetter(r *Raw, se *StageError) error {
-	o, err := t.dead.letter(t.p.deadLetter, r, se, t.maxRecord)
+	was, attempt := t.first(r)
+	o, err := t.dead.letter(t.p.deadLetter, r.Origin, &was, attempt, se, t.maxRecord)
 	if err != nil {
 		return err
 	}
 	t.staged = append(t.staged, o)
 	t.counts.deadLetters++
 	if t.observe {
-		t.letters = append(t.letters, DeadLettered{At: time.Now(), Stage: se.Stage, Err: se.Err, Record: *r})
+		t.letters = append(t.letters, DeadLettered{At: time.Now(), Stage: se.Stage, Err: se.Err, Record: was})
 	}
 	return nil
 }
 
 // letter makes the dead letter of a record and counts it, or says why there must
-// not be one. A maxRecord of 0 sets no bound.
-func (m *deadLetterMeter) letter(topic string, r *Raw, se *StageError, maxRecord int) (Output, error) {
-	o := Output{
-		Topic: topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: r.Origin,
-		Headers: deadLetterHeaders(r, se),
+// not be one. The record is given as it stood at first; origin is where it stands now.
+// A maxRecord of 0 sets no bound.
+func (m *deadLetterMeter) letter(topic string, origin Origin, r *Raw, attempt int, se *StageError, maxRecord int) (Output, error) {
+	headers := r.Headers.Del(ownHeaders[:]...)
+	o := Output{Topic: topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: origin, Headers: appendFailure(headers, r, se)}
+	if attempt > 0 {
+		o.Headers = append(o.Headers, Header{HeaderRetryAttempt, strconv.AppendInt(nil, int64(attempt), 10)})
 	}
-	if err := m.show(&o); err != nil {
-		return o, &StageError{Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin, Err: err}
-	}
-	if size := o.Size(); maxRecord > 0 && size > maxRecord {
-		return o, &StageError{
-			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
-			Err: fmt.Errorf("%w: %d bytes for topic %q, more than MaxRequestSize (%d); its reason: %w", ErrDeadLetterTooLarge, size, o.Topic, maxRecord, se.Err),
-		}
+	if err := m.fits(&o, se, ErrDeadLetterTooLarge, maxRecord); err != nil {
+		return o, err
 	}
 	if !m.allow(time.Now()) {
 		return o, &StageError{
@@ -65,11 +64,41 @@ func (m *deadLetterMeter) letter(topic string, r *Raw, se *StageError, maxRecord
 			Err: fmt.Errorf("%w (%d); the last one's reason: %w", ErrDeadLetterLimit, m.limit, se.Err),
 		}
 	}
-	m.count(se.Stage)
+	m.count(m.byStage, se.Stage)
 	return o, nil
 }
 
-// show has the sink's interceptors see a dead letter.
+// retry makes the record for a retry topic in the way of letter.
+func (m *deadLetterMeter) retry(to *retryTopic, origin Origin, r *Raw, attempt int, se *StageError, maxRecord int) (Output, error) {
+	headers := make(Headers, len(r.Headers), len(r.Headers)+len(ownHeaders))
+	copy(headers, r.Headers)
+	headers = append(appendFailure(headers, r, se),
+		Header{HeaderRetryAttempt, strconv.AppendInt(nil, int64(attempt), 10)},
+		Header{HeaderRetryDue, strconv.AppendInt(nil, time.Now().Add(to.delay).UnixMilli(), 10)},
+	)
+	o := Output{Topic: to.topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Origin: origin, Headers: headers}
+	if err := m.fits(&o, se, ErrRetryTooLarge, maxRecord); err != nil {
+		return o, err
+	}
+	return o, nil
+}
+
+// fits has the sink's interceptors see what takes a record's place, and says whether it may be
+// written.
+func (m *deadLetterMeter) fits(o *Output, se *StageError, tooLarge error, maxRecord int) error {
+	if err := m.show(o); err != nil {
+		return &StageError{Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin, Err: err}
+	}
+	if size := o.Size(); maxRecord > 0 && size > maxRecord {
+		return &StageError{
+			Pipeline: se.Pipeline, Stage: se.Stage, Origin: se.Origin,
+			Err: fmt.Errorf("%w: %d bytes for topic %q, more than MaxRequestSize (%d); its reason: %w", tooLarge, size, o.Topic, maxRecord, se.Err),
+		}
+	}
+	return nil
+}
+
+// show has the sink's interceptors see a dead letter, or a record that is retried later.
 func (m *deadLetterMeter) show(o *Output) error {
 	if m.intercept == nil {
 		return nil
@@ -81,8 +110,8 @@ func (m *deadLetterMeter) show(o *Output) error {
 	return out.Check()
 }
 
-func deadLetterHeaders(r *Raw, se *StageError) Headers {
-	h := r.Headers.Del(HeaderPipeline, HeaderStage, HeaderError, HeaderTopic, HeaderPartition, HeaderOffset, HeaderTimestamp)
+// appendFailure appends the headers of a dead letter. r's Origin is where the record stood first.
+func appendFailure(h Headers, r *Raw, se *StageError) Headers {
 	return append(h,
 		Header{HeaderPipeline, []byte(se.Pipeline)},
 		Header{HeaderStage, []byte(se.Stage)},
@@ -105,8 +134,9 @@ func clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "\uFFFD")
 }
 
-// deadLetterMeter makes the dead letters of one run and counts them, by stage and
-// against the limit per minute. All tasks of the run share it.
+// deadLetterMeter makes the dead letters of one run and what goes to its retry topics, and
+// counts them by stage, dead letters also against the limit per minute. All tasks of the
+// run share it.
 type deadLetterMeter struct {
 	limit     int
 	intercept func(*Outgoing) // or nil
@@ -114,10 +144,11 @@ type deadLetterMeter struct {
 	mu      sync.Mutex
 	recent  []time.Time // at most limit of them, oldest first
 	byStage map[string]int64
+	later   map[string]int64 // records for retry topics, by stage
 }
 
 func newDeadLetterMeter(limit int, intercept func(*Outgoing)) *deadLetterMeter {
-	return &deadLetterMeter{limit: limit, intercept: intercept, byStage: map[string]int64{}}
+	return &deadLetterMeter{limit: limit, intercept: intercept, byStage: map[string]int64{}, later: map[string]int64{}}
 }
 
 func (m *deadLetterMeter) allow(now time.Time) bool {
@@ -136,8 +167,8 @@ func (m *deadLetterMeter) allow(now time.Time) bool {
 	return true
 }
 
-func (m *deadLetterMeter) count(stage string) {
+func (m *deadLetterMeter) count(of map[string]int64, stage string) {
 	m.mu.Lock()
-	m.byStage[stage]++
+	of[stage]++
 	m.mu.Unlock()
 }

@@ -12,7 +12,7 @@ import (
 // called from any goroutine. It may ask a schema registry, and ends when ctx does; a
 // panic of the serde is a [*PanicError]. A null value decodes to nil.
 func (p *Pipeline) Decode(ctx context.Context, r *Raw) (value any, err error) {
-	i := slices.IndexFunc(p.nodes, func(n *node) bool { return n.decode != nil && slices.Contains(n.topics, r.Origin.Topic) })
+	i := slices.IndexFunc(p.nodes, func(n *node) bool { return n.decode != nil && n.reads(r.Origin.Topic) })
 	if i < 0 {
 		return nil, fmt.Errorf("pipeline %q does not read topic %q", p.name, r.Origin.Topic)
 	}
@@ -24,8 +24,14 @@ func (p *Pipeline) Decode(ctx context.Context, r *Raw) (value any, err error) {
 			value, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	at := Slot{Topic: r.Origin.Topic, Headers: &r.Headers}
+	at := Slot{Topic: p.nodes[i].topics[0], Headers: &r.Headers}
 	return p.nodes[i].decode(ctx, at, r.Value)
+}
+
+// reads reports whether a node with a serde of values reads a topic.
+func (n *node) reads(topic string) bool {
+	_, ok := n.tier(topic)
+	return ok
 }
 
 // decodesAny hides a serde's type.

@@ -37,6 +37,21 @@ func (n *node) describe(w io.Writer, indent string, seen map[*node]bool) {
 	if len(n.cfg.reads) > 0 {
 		fmt.Fprintf(w, " (reads %s)", strings.Join(n.cfg.reads, ", "))
 	}
+	if len(n.cfg.retries) > 0 {
+		fmt.Fprint(w, " (retries")
+		if n.cfg.order != nil {
+			fmt.Fprint(w, " in order")
+		}
+		for i, r := range n.cfg.retries {
+			fmt.Fprintf(w, "%s %s after %s", [...]string{"", ","}[min(i, 1)], r.topic, delayName(r.delay))
+		}
+		if o := n.cfg.order; o != nil {
+			for _, d := range o.delays[1:] {
+				fmt.Fprintf(w, ", %s", delayName(d))
+			}
+		}
+		fmt.Fprint(w, ")")
+	}
 	if n.cfg.hasPolicy {
 		fmt.Fprintf(w, " (on error: %v)", n.cfg.policy)
 	}
@@ -72,6 +87,9 @@ func (p *Pipeline) Mermaid() string {
 			open, shut = "[[", "]]"
 		}
 		fmt.Fprintf(&b, "  n%d%s\"%s<br/>%s\"%s\n", n.id, open, mermaidText(n.name), n.label, shut)
+		for i, r := range n.cfg.retries {
+			fmt.Fprintf(&b, "  n%dr%d[(\"%s<br/>retry after %s\")]\n", n.id, i+1, mermaidText(r.topic), delayName(r.delay))
+		}
 	}
 	for _, n := range p.nodes {
 		for i, o := range n.ports {
@@ -85,6 +103,9 @@ func (p *Pipeline) Mermaid() string {
 		}
 	}
 	for _, n := range p.nodes {
+		for i := range n.cfg.retries {
+			fmt.Fprintf(&b, "  n%dr%d -.-> n%d\n", n.id, i+1, n.id)
+		}
 		for _, t := range p.nodes {
 			if t.kind == kindTable && slices.Contains(n.cfg.reads, t.topics[0]) {
 				fmt.Fprintf(&b, "  n%d -.-> n%d\n", t.id, n.id)

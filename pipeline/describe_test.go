@@ -1,7 +1,9 @@
 package pipeline_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/serde"
@@ -37,6 +39,31 @@ input orders
 `
 	if got := drawn().Describe(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestDrawingsShowRetryTopics(t *testing.T) {
+	p := retrying(bad)
+	const input = "input in (retries in.retry.1m after 1m, in.retry.10m after 10m)\n"
+	if got := p.Describe(); !strings.Contains(got, input) {
+		t.Errorf("%s lacks %s", got, input)
+	}
+	got := p.Mermaid()
+	for _, want := range []string{`  n0r1[("in.retry.1m<br/>retry after 1m")]`, `  n0r2[("in.retry.10m<br/>retry after 10m")]`, "  n0r1 -.-> n0\n", "  n0r2 -.-> n0\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s lacks %s", got, want)
+		}
+	}
+}
+
+func TestDrawingShowsRetriesInOrder(t *testing.T) {
+	p := inOrder(bad, time.Minute, time.Hour)
+	const input = "input in (retries in order in.retry after 1m, 1h)\n"
+	if got := p.Describe(); !strings.Contains(got, input) {
+		t.Errorf("%s lacks %s", got, input)
+	}
+	if got, want := strings.Join(append(p.Tables(), p.Outputs()...), " "), "in.retry.marks dlq in.retry in.retry.marks out"; got != want {
+		t.Errorf("the topics are %s, want %s", got, want)
 	}
 }
 

@@ -52,10 +52,28 @@ func soak(t *testing.T, seed uint64, copies bool, stage func(stream) stream) {
 	const partitions, rounds = 5, 50
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	p, c := engine(partitions, stage)
-	names := []string{"a", "b", "d"}
-	workers := map[string]*pipelinetest.Worker{}
 	fed, ends := make([]int, partitions), make([]int, partitions)
 	value := func(part, n int) string { return fmt.Sprintf("%d-%0*d", part, 1+n%9, n) }
+	live(t, c, p, rnd, partitions, rounds, func(part int) {
+		for range rnd.IntN(40) {
+			feed(c, int32(part), value(part, fed[part]))
+			fed[part]++
+			ends[part]++
+			if copies {
+				feed(c, int32(part), value(part, rnd.IntN(fed[part])))
+				ends[part]++
+			}
+		}
+	})
+	expectForward(t, c)
+	check(t, c, fed, ends)
+}
+
+// live is the life of the workers, until all that more has fed is committed.
+func live(t *testing.T, c *pipelinetest.Cluster, p *pipeline.Pipeline, rnd *rand.Rand, partitions, rounds int, more func(partition int)) {
+	inputs := p.Inputs()
+	names := []string{"a", "b", "d"}
+	workers := map[string]*pipelinetest.Worker{}
 	ensure := func(name string) {
 		if w := workers[name]; w != nil {
 			select {
@@ -70,16 +88,7 @@ func soak(t *testing.T, seed uint64, copies bool, stage func(stream) stream) {
 		for _, name := range names {
 			ensure(name)
 		}
-		part := rnd.IntN(partitions)
-		for range rnd.IntN(40) {
-			feed(c, int32(part), value(part, fed[part]))
-			fed[part]++
-			ends[part]++
-			if copies {
-				feed(c, int32(part), value(part, rnd.IntN(fed[part])))
-				ends[part]++
-			}
-		}
+		more(rnd.IntN(partitions))
 		name := names[rnd.IntN(len(names))]
 		switch w := workers[name]; rnd.IntN(12) {
 		case 0:
@@ -95,7 +104,7 @@ func soak(t *testing.T, seed uint64, copies bool, stage func(stream) stream) {
 		case 5:
 			c.Rebalance("test")
 		case 6, 7:
-			c.Move("test", "in", int32(rnd.IntN(partitions)), name)
+			c.Move("test", inputs[rnd.IntN(len(inputs))], int32(rnd.IntN(partitions)), name)
 		default:
 			step := pipelinetest.Steps[rnd.IntN(len(pipelinetest.Steps))]
 			kinds := []pipelinetest.Kind{pipelinetest.Abortable, pipelinetest.Ambiguous, pipelinetest.Fence, pipelinetest.Crash, pipelinetest.LoseSession, pipelinetest.LateEnd}
@@ -117,8 +126,6 @@ func soak(t *testing.T, seed uint64, copies bool, stage func(stream) stream) {
 		}
 	}
 	settle(time.Minute) // what crashed workers left open, and readers wait for, times out
-	expectForward(t, c)
-	check(t, c, fed, ends)
 }
 
 // stopQuietly stops a worker that may fail on the way.

@@ -306,6 +306,21 @@ func TestStateTopicsAreChecked(t *testing.T) {
 	}
 }
 
+// A retry topic's partitions have the numbers of the input's, and their state would be one.
+func TestStateAndRetryTopics(t *testing.T) {
+	for name, retries := range map[string]pipeline.StageOption{
+		"RetryTopics": pipeline.RetryTopics(time.Minute), "RetryInOrder": pipeline.RetryInOrder(time.Minute),
+	} {
+		p := pipeline.New("test", pipeline.DeadLetter("dead"))
+		in := pipeline.From(p, "in", serde.String(), retries)
+		pipeline.To(stages.Dedupe(in, "dedupe", func(v string) string { return v }, stages.DedupeConfig{Topic: "seen"}), "out", serde.String())
+		const want = `stage "dedupe" keeps state in topic "seen" by the partitions of input "in", whose retry topics`
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestTooFewStatePartitions(t *testing.T) {
 	p := build(count("state"))
 	topics := pipelinetest.TopicsOf(p, 4)

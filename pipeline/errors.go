@@ -35,6 +35,11 @@ var (
 	// ErrDeadLetterTooLarge says that a dead letter is itself too large to be
 	// written. The pipeline fails rather than lose the record.
 	ErrDeadLetterTooLarge = errors.New("the dead letter is too large to be written")
+	// ErrRetryTooLarge says the same of a record for a retry topic, which is larger than
+	// it was by its headers.
+	ErrRetryTooLarge = errors.New("the record is too large to be written to a retry topic")
+	// ErrOrder says that a stage has held a record of an input that is retried in order.
+	ErrOrder = errors.New("a stage that holds records (EnrichAsync, Parallel, Batch) does not keep the order of retries; use RetryTopics, or a stage that does not hold")
 	// ErrStuck says that a stage had not returned when its partition had to be
 	// given up. It was left behind; nothing of that record is committed.
 	ErrStuck = errors.New("the stage did not return in time and was left behind; make it heed its context")

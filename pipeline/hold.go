@@ -59,7 +59,7 @@ func (sc *StageContext) Hold() *Held {
 	t := sc.task
 	if t.held == nil {
 		t.held = &Held{raw: *t.current}
-		t.holds = true
+		t.holds, t.holder = true, sc.id
 	}
 	t.held.open++
 	return t.held

@@ -8,6 +8,7 @@ import "context"
 func From[T any](p *Pipeline, topic string, serde Serde[T], opts ...StageOption) Stream[T] {
 	n := p.add(&node{name: topic, kind: kindInput, label: "input", topics: []string{topic}, serde: serde, decode: decodesAny(serde), ports: []*port{newPort[T]()}})
 	n.configure(opts)
+	n.nameRetries()
 	if n.cfg.partitioner != nil || n.cfg.headers != nil {
 		p.mistake("input %q: PartitionBy and AddHeader are options of outputs", topic)
 	}
@@ -63,10 +64,24 @@ func Through[T any](s Stream[T], topic string, serde Serde[T], opts ...StageOpti
 	}
 	To(s, topic, serde, stageOptionFunc(func(c *stageConfig) {
 		c.apply(opts)
-		c.hasTombs = false
+		c.hasTombs, c.retries, c.order = false, nil, nil
 	}))
 	return From(p, topic, serde, stageOptionFunc(func(c *stageConfig) {
 		c.apply(opts)
 		c.partitioner, c.headers = nil, nil
 	}))
+}
+
+// input returns the input that reads a topic, and the topic's number among its retry topics
+// or -1.
+func (p *Pipeline) input(topic string) (n *node, tier int) {
+	for _, n := range p.nodes {
+		if n.kind != kindInput {
+			continue
+		}
+		if i, ok := n.tier(topic); ok {
+			return n, i
+		}
+	}
+	return nil, 0
 }

@@ -41,6 +41,9 @@ type PartitionStats struct {
 	Cause   error
 	// Restoring is what its stages' state is being read from, or nil.
 	Restoring *Restoring
+	// Due is when the next record of a retry topic is due, or zero: the partition waits, and
+	// nothing is wrong.
+	Due time.Time
 }
 
 // measure says how the claim's partition stands. It may be called from any goroutine.
@@ -48,6 +51,9 @@ func (c *Claim) measure(source LagMeter) PartitionStats {
 	s := PartitionStats{Partition: c.part, Committed: c.committed.Load(), Lag: -1, Restoring: c.restoring.Load()}
 	if w := c.waits.Load(); w != nil {
 		s.Waiting, s.Cause = w.stage, w.err
+	}
+	if due := c.due.Load(); due != 0 {
+		s.Due = unixNano(due)
 	}
 	if source == nil {
 		return s

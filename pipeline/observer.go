@@ -99,7 +99,8 @@ type DeadLettered struct {
 	// Stage is where, Err why.
 	Stage string
 	Err   error
-	// Record is the input record. Its slices must not be changed.
+	// Record is the input record; one that was retried later is as it stood at first, its
+	// Origin, too. Its slices must not be changed.
 	Record Raw
 }
 

@@ -21,7 +21,8 @@ func (p Partition) Compare(q Partition) int {
 
 // Origin is the place of an input record. A replayed record has the same origin,
 // so it is the idempotency key for side effects outside Kafka; a stage with
-// several effects for one record adds an index of its own.
+// several effects for one record adds an index of its own. Of a record that is retried
+// later it is the place in the retry topic: [RetryOf] has the first one.
 type Origin struct {
 	Topic     string
 	Partition int32

@@ -60,6 +60,7 @@ func ToEach[T any](s Stream[T], name string, topicOf func(*Record[T]) string, to
 	if n.cfg.hasTombs {
 		p.mistake("output %q: Tombstones is an option of inputs", name)
 	}
+	n.refuseRetries()
 	fixed := len(topics) == 1 && topics[0] == name
 	n.instantiate = func(sc *StageContext, _ []any) any {
 		if serde == nil {

@@ -106,7 +106,9 @@ type stageConfig struct {
 	partitioner Partitioner
 	headers     []Header
 	timeout     time.Duration
-	reads       []string // tables
+	retries     []retryTopic // of an input, in the order in which a record goes through them
+	order       *order       // of an input that is retried in order, or nil
+	reads       []string     // tables
 	cache       func() CacheStats
 	oneToOne    bool
 	state       string // topic in which the stage keeps its state

@@ -21,6 +21,7 @@ const (
 	actionFail action = iota
 	actionDeadLetter
 	actionSkip
+	actionRetryLater
 )
 
 // The policies. Fail is the zero value and the default.
@@ -33,6 +34,11 @@ var (
 	ToDeadLetter = Policy{action: actionDeadLetter}
 	// Skip drops the record and what its chain has put out; Stats counts it.
 	Skip = Policy{action: actionSkip}
+	// RetryLater drops what the record's chain has put out and writes the raw record
+	// to the next retry topic of its input, in the same transaction: it is processed
+	// again when that topic's delay is over, and nothing waits for it meanwhile. After
+	// the last retry topic it becomes a dead letter. See [RetryTopics].
+	RetryLater = Policy{action: actionRetryLater}
 )
 
 // Retry runs the failing function again, at most n more times with the backoff
@@ -44,7 +50,7 @@ func Retry(n int, b Backoff, then Policy) Policy {
 
 // String returns the policy as the topology drawing shows it.
 func (p Policy) String() string {
-	s := [...]string{"fail", "dead-letter", "skip"}[p.action]
+	s := [...]string{"fail", "dead-letter", "skip", "retry-later"}[p.action]
 	if p.retries > 0 {
 		return fmt.Sprintf("retry %d, then %s", p.retries, s)
 	}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 )
 
 // reject remembers refused records, so that their replay meets the policy. A
-// record that is refused again was refused as its own dead letter.
+// record that is refused again was refused as its own dead letter, or where it was to be
+// retried.
 func (w *Worker) reject(err error) {
 	se, ok := errors.AsType[*SinkError](err)
 	if !ok || len(se.Rejected) == 0 {
@@ -20,13 +22,15 @@ func (w *Worker) reject(err error) {
 		}
 	}
 	for _, r := range se.Rejected {
-		if _, again := known[r.Origin]; again && r.Topic == w.p.deadLetter {
-			w.fail(&StageError{
-				Pipeline: w.p.name, Stage: r.Topic, Origin: r.Origin,
-				Err: fmt.Errorf("%w: topic %q refused it: %w", ErrDeadLetterTooLarge, r.Topic, r.Err),
-			})
+		if _, again := known[r.Origin]; again {
+			if tooLarge := w.p.refused(r.Topic); tooLarge != nil {
+				w.fail(&StageError{
+					Pipeline: w.p.name, Stage: r.Topic, Origin: r.Origin,
+					Err: fmt.Errorf("%w: topic %q refused it: %w", tooLarge, r.Topic, r.Err),
+				})
+			}
 		}
-		if r.Topic == w.p.deadLetter {
+		if w.p.refused(r.Topic) != nil { // it is of one record only
 			known[r.Origin] = r
 			continue
 		}
@@ -35,6 +39,18 @@ func (w *Worker) reject(err error) {
 		}
 	}
 	w.rejects.Store(&known)
+}
+
+// refused is the error of what takes a record's place and is refused by a topic, or nil if the
+// topic is an output's.
+func (p *Pipeline) refused(topic string) error {
+	switch {
+	case topic == p.deadLetter:
+		return ErrDeadLetterTooLarge
+	case slices.Contains(p.retryTopics(), topic), slices.Contains(p.markTopics(), topic):
+		return ErrRetryTooLarge
+	}
+	return nil
 }
 
 // forgetRejected drops what is committed.

@@ -211,6 +211,9 @@ func (r *run) open(ctx context.Context) (to Terms, err error) {
 	if _, ok := r.source.(StateSource); len(r.spec.States) > 0 && !ok {
 		return Terms{}, fmt.Errorf("pipeline %q: %w: %T cannot read the state of stages", r.p.name, ErrInvalid, r.source)
 	}
+	if _, ok := r.source.(TableCatcher); len(r.p.markTopics()) > 0 && !ok {
+		return Terms{}, fmt.Errorf("pipeline %q: %w: %T cannot say when a table has caught up, which RetryInOrder needs; use RetryTopics", r.p.name, ErrInvalid, r.source)
+	}
 	r.opened = append(r.opened, r.source.Close)
 	from, err := r.source.Open(ctx, r.spec)
 	if err != nil {
@@ -299,9 +302,21 @@ func (r *run) work(ctx context.Context, w *Worker) error {
 	return r.source.Run(ctx, w)
 }
 
-// loadTables starts to follow the tables and returns when all are loaded.
+// loadTables starts to follow the tables and marks, and returns when all are loaded.
 func (r *run) loadTables(ctx, helpers context.Context, w *Worker, wg *sync.WaitGroup) error {
-	loaded := make(chan struct{}, len(r.p.tables))
+	loaded := make(chan struct{}, len(r.p.tables)+len(w.marks))
+	for _, m := range w.marks {
+		wg.Go(func() {
+			apply := func(_ context.Context, rec *Raw) error {
+				m.apply(rec)
+				return nil
+			}
+			err := r.source.(TableSource).Follow(helpers, m.topic, apply, func() { loaded <- struct{}{} })
+			if err != nil && helpers.Err() == nil {
+				w.fail(fmt.Errorf("pipeline %q, topic %q of marks: %w", r.p.name, m.topic, err))
+			}
+		})
+	}
 	for _, t := range r.p.tables {
 		if err := t.acquire(); err != nil {
 			return fmt.Errorf("pipeline %q: %w", r.p.name, err)
@@ -315,7 +330,7 @@ func (r *run) loadTables(ctx, helpers context.Context, w *Worker, wg *sync.WaitG
 			}
 		})
 	}
-	for range r.p.tables {
+	for range cap(loaded) {
 		select {
 		case <-loaded:
 		case <-ctx.Done():

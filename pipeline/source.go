@@ -38,8 +38,8 @@ type Terms struct {
 	// MaxRecordSize bounds one output in bytes, uncompressed; 0 sets no bound.
 	MaxRecordSize int
 	// Intercept, of a sink, if not nil, is shown every output before its value is
-	// encoded, and every dead letter: on the goroutine of its partition, several at
-	// once, and again when the input is replayed, whose outputs are made anew. What
+	// encoded, every dead letter and every record for a retry topic: on the goroutine
+	// of its partition, several at once, and again when the input is replayed, whose outputs are made anew. What
 	// it leaves must pass [Outgoing.Check], or the record fails with
 	// [ErrUnknownTopic]. A panic is the output's.
 	Intercept func(*Outgoing)
@@ -87,6 +87,17 @@ type TableSource interface {
 	// returned for everything up to the ends as of the call, and goes on until
 	// ctx ends. An error of apply ends it.
 	Follow(ctx context.Context, topic string, apply func(context.Context, *Raw) error, loaded func()) error
+}
+
+// TableCatcher is a [TableSource] that can say when a table is as new as its topic: what
+// [RetryInOrder] needs.
+type TableCatcher interface {
+	TableSource
+	// CaughtUp returns when everything has been applied that had been written to a topic
+	// at the time of the call. The topic is one that is followed. What is in a transaction
+	// that is open then counts: it is applied when that has been committed, or passed when it
+	// was aborted. It may be called from any goroutine, and ends when ctx does.
+	CaughtUp(ctx context.Context, topic string) error
 }
 
 // TableLagger is a [TableSource] that knows how far its tables are behind.

@@ -84,6 +84,7 @@ func (s Stream[T]) attach(label, name string, opts []StageOption, inst func(*Sta
 	if n.cfg.hasTombs {
 		n.p.mistake("stage %q: Tombstones is an option of inputs", name)
 	}
+	n.refuseRetries()
 	if n.cfg.partitioner != nil || n.cfg.headers != nil {
 		n.p.mistake("stage %q: PartitionBy and AddHeader are options of outputs", name)
 	}

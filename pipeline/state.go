@@ -15,7 +15,8 @@ import (
 //
 // The topic must exist, with cleanup.policy=compact and at least as many partitions as the
 // input. No other stage and no other pipeline may use it. The stage must be reached from
-// one input only: two inputs have partitions of the same numbers.
+// one input only, and one without retry topics: two topics have partitions of the same
+// numbers.
 func ApplyState[In, Out any](s Stream[In], kind, name, topic string,
 	stage func(sc *StageContext, next Next[Out], changes Next[[]byte]) Next[In], opts ...StageOption,
 ) Stream[Out] {
@@ -110,6 +111,11 @@ func (p *Pipeline) validateStates(report func(string, ...any)) {
 		owner[topic] = n.name
 		if inputs := p.inputsOf(n); len(inputs) > 1 {
 			report("stage %q keeps state in topic %q and is reached from several inputs (%q), whose partitions have the same numbers; bring them together in one topic with pipeline.Through", n.name, topic, inputs)
+		}
+		for _, in := range p.nodes {
+			if in.kind == kindInput && len(in.cfg.retries) > 0 && in.reaches(n, map[*node]bool{}) {
+				report("stage %q keeps state in topic %q by the partitions of input %q, whose retry topics have partitions of the same numbers and other records; give retry topics to an input behind the stage (pipeline.Through)", n.name, topic, in.name)
+			}
 		}
 		outputs := 0
 		for _, o := range p.nodes {

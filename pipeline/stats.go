@@ -14,7 +14,8 @@ import (
 // any goroutine.
 type Stats struct {
 	records, inputBytes, outputs, outputBytes atomic.Int64
-	deadLetters, skipped                      atomic.Int64
+	deadLetters, retriedLater, skipped        atomic.Int64
+	behind                                    atomic.Int64
 	committed, commits, aborts, sessions      atomic.Int64
 	recoveries                                atomic.Int64
 	lastCommit                                atomic.Int64 // unix ns
@@ -66,10 +67,15 @@ type Snapshot struct {
 	Records, InputBytes int64
 	// Outputs is the number of output records staged, without dead letters.
 	Outputs, OutputBytes int64
-	// DeadLetters and Skipped count records that met these policies.
-	DeadLetters, Skipped int64
-	// DeadLettersByStage is DeadLetters by the stage that refused the record.
-	DeadLettersByStage map[string]int64
+	// DeadLetters, RetriedLater and Skipped count records that met these policies; a record
+	// whose retries are used up is a dead letter.
+	DeadLetters, RetriedLater, Skipped int64
+	// Behind counts records that went to the retry topic untried, behind an earlier one of
+	// their key (see [RetryInOrder]).
+	Behind int64
+	// DeadLettersByStage is DeadLetters by the stage that refused the record,
+	// RetriedLaterByStage is RetriedLater.
+	DeadLettersByStage, RetriedLaterByStage map[string]int64
 	// Committed is the number of input records whose position is committed.
 	Committed int64
 	// Commits and Aborts count transactions; at least once, commits of offsets.
@@ -105,7 +111,8 @@ type Snapshot struct {
 	// RecordTime is how long records took from their chain's begin to its end, the
 	// waits of stages that try again included.
 	RecordTime Distribution
-	// Tables are the sizes of the pipeline's tables by topic.
+	// Tables are the sizes of the pipeline's tables by topic, and of the marks of records that
+	// wait to be retried in order.
 	Tables map[string]TableStats
 }
 
@@ -137,9 +144,9 @@ type StageStats struct {
 	In, Out int64
 	// Dropped are those that it let end on purpose, as a filter does.
 	Dropped int64
-	// DeadLetters and Skipped count input records that failed here, Retries how often
-	// it waited to try again.
-	DeadLetters, Skipped, Retries int64
+	// DeadLetters, RetriedLater and Skipped count input records that failed here, Retries
+	// how often it waited to try again in place.
+	DeadLetters, RetriedLater, Skipped, Retries int64
 	// Time is how long it took by itself: from its Enter to that of the next stage.
 	Time Distribution
 	// Cache is that of a stage that looks up in one, else nil. Its counters are of the
@@ -170,7 +177,7 @@ func (s *Stats) Snapshot() Snapshot {
 		At: time.Now(), Phase: Phase(s.phase.Load()),
 		Records: s.records.Load(), InputBytes: s.inputBytes.Load(),
 		Outputs: s.outputs.Load(), OutputBytes: s.outputBytes.Load(),
-		DeadLetters: s.deadLetters.Load(), Skipped: s.skipped.Load(),
+		DeadLetters: s.deadLetters.Load(), RetriedLater: s.retriedLater.Load(), Behind: s.behind.Load(), Skipped: s.skipped.Load(),
 		Committed: s.committed.Load(), Commits: s.commits.Load(), Aborts: s.aborts.Load(),
 		Sessions: s.sessions.Load(), Recoveries: s.recoveries.Load(), Waiting: s.waiting.Load(),
 		LastCommit: unixNano(s.lastCommit.Load()), Tables: map[string]TableStats{},
@@ -186,19 +193,26 @@ func (s *Stats) Snapshot() Snapshot {
 		return out
 	}
 	w.dead.mu.Lock()
-	out.DeadLettersByStage = maps.Clone(w.dead.byStage)
+	out.DeadLettersByStage, out.RetriedLaterByStage = maps.Clone(w.dead.byStage), maps.Clone(w.dead.later)
 	w.dead.mu.Unlock()
 	out.UncommittedSince = unixNano(w.uncommittedSince.Load())
 	out.Transaction = TransactionStats{Began: unixNano(w.pendingSince.Load()), Records: w.records.Load(), Bytes: w.bytes.Load()}
-	for _, t := range w.p.tables {
-		n, bytes := t.stats()
+	sized := func(topic string, entries int, bytes int64) {
 		behind := int64(-1)
 		if tableLag != nil {
-			if l, ok := tableLag.TableLag(t.topicName()); ok {
+			if l, ok := tableLag.TableLag(topic); ok {
 				behind = l
 			}
 		}
-		out.Tables[t.topicName()] = TableStats{Entries: n, Bytes: bytes, Lag: behind}
+		out.Tables[topic] = TableStats{Entries: entries, Bytes: bytes, Lag: behind}
+	}
+	for _, t := range w.p.tables {
+		n, bytes := t.stats()
+		sized(t.topicName(), n, bytes)
+	}
+	for _, m := range w.marks {
+		n, bytes := m.size()
+		sized(m.topic, n, bytes)
 	}
 	if live := w.live.Load(); live != nil {
 		for _, c := range *live {
@@ -211,6 +225,7 @@ func (s *Stats) Snapshot() Snapshot {
 		out.Transactions = m.ended()
 		for i := range out.Stages {
 			out.Stages[i].DeadLetters = out.DeadLettersByStage[out.Stages[i].Name]
+			out.Stages[i].RetriedLater = out.RetriedLaterByStage[out.Stages[i].Name]
 		}
 	}
 	return out
@@ -254,6 +269,12 @@ func (s *Stats) add(c *taskCounts) {
 	s.outputBytes.Add(c.outputBytes)
 	if c.deadLetters > 0 {
 		s.deadLetters.Add(c.deadLetters)
+	}
+	if c.retriedLater > 0 {
+		s.retriedLater.Add(c.retriedLater)
+	}
+	if c.behind > 0 {
+		s.behind.Add(c.behind)
 	}
 	if c.skipped > 0 {
 		s.skipped.Add(c.skipped)

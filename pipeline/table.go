@@ -62,6 +62,7 @@ func Table[K comparable, V any](p *Pipeline, topic string, keys Serde[K], values
 	if n.cfg.partitioner != nil || n.cfg.headers != nil || n.cfg.hasTombs {
 		p.mistake("table %q: a table takes only OnError and Timeout", topic)
 	}
+	n.refuseRetries()
 	if n.cfg.policy.retries > 0 || n.cfg.timeout > 0 {
 		p.mistake("table %q: Retry and Timeout are for stages; a table's entries are only decoded", topic)
 	}
@@ -193,7 +194,7 @@ func (w *Worker) settleEntry(r *Raw, err error) error {
 		w.meter.troubled(se.Stage, func(t *trouble) { t.skipped++ })
 		return nil
 	case actionDeadLetter:
-		o, err := w.dead.letter(w.p.deadLetter, r, se, w.maxRecord)
+		o, err := w.dead.letter(w.p.deadLetter, r.Origin, r, 0, se, w.maxRecord)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"time"
 )
 
 // Task is a pipeline's graph compiled into one call chain for one input
@@ -21,6 +22,15 @@ type Task struct {
 	hooks     []stageHooks
 	nodes     []*node // by StageContext id
 
+	delay   time.Duration // of the partition's topic, if it is a retry topic
+	later   *retryTopic   // where a record that fails goes; nil for the dead letters, or to try in place
+	input   *node
+	line    *line // of an input that is retried in order, for its own partitions
+	ordered bool  // it is such an input
+	tries   int   // in place, of the record at triedAt
+
+	triedAt int64
+
 	current *Raw  // the record being processed
 	running int32 // id of the stage whose code runs
 	timing  bool  // the current record is timed
@@ -30,6 +40,7 @@ type Task struct {
 	flight  []*Held    // records that are held and those after them, in order
 	holds   bool       // a stage holds records now and then
 	groups  []group    // of what is staged
+	holder  int32      // id of the stage that was the last to begin to hold
 	torn    error      // why nothing can be handed over any more: held records were given up
 	changes []Change   // of stages' states, for the record being processed
 	changed int        // those below it belong to the record that is interrupted by a resumed one
@@ -52,8 +63,8 @@ type Task struct {
 }
 
 type taskCounts struct {
-	records, outputs, deadLetters, skipped int64
-	inputBytes, outputBytes                int64
+	records, outputs, deadLetters, retriedLater, behind, skipped int64
+	inputBytes, outputBytes                                      int64
 }
 
 // TaskConfig is what a task needs to know of its surroundings. The zero value
@@ -76,22 +87,36 @@ type TaskConfig struct {
 	onWaitAside  func(ctx context.Context, stage string, err error)
 	onRetryAside func(stage string)
 	meter        *meter
+	line         *line
 	observe      bool // dead letters are to be kept for observers
 }
 
 // Compile makes the task for one partition of one of the pipeline's input
-// topics. It fails if the pipeline is not valid or has no such input.
+// topics, their retry topics included: see [Task.DueIn]. It fails if the pipeline is not valid or has no such input.
 func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	input := p.input(partition.Topic)
+	input, tier := p.input(partition.Topic)
 	if input == nil {
 		return nil, fmt.Errorf("%w: pipeline %q has no input topic %q", ErrInvalid, p.name, partition.Topic)
 	}
 	t := &Task{
 		p: p, partition: partition, dead: cfg.dead, onWait: cfg.onWait, onWaited: cfg.onWaited, stop: cfg.Stop,
-		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1, observe: cfg.observe, restore: cfg.Restore,
+		maxRecord: cfg.MaxRecordSize, intercept: cfg.Intercept, running: -1, observe: cfg.observe, restore: cfg.Restore, input: input,
+	}
+	t.ordered = input.cfg.order != nil
+	if t.ordered && tier < 0 {
+		t.line = cfg.line
+		if t.line == nil {
+			t.line = newLine()
+		}
+	}
+	if tier >= 0 {
+		t.delay = input.cfg.retries[tier].delay
+	}
+	if tier+1 < len(input.cfg.retries) {
+		t.later = &input.cfg.retries[tier+1]
 	}
 	t.aside.onWait, t.aside.onRetry = cfg.onWaitAside, cfg.onRetryAside
 	if cfg.meter != nil {
@@ -123,16 +148,10 @@ func (p *Pipeline) Compile(partition Partition, cfg TaskConfig) (*Task, error) {
 	for i := len(p.mids) - 1; i >= 0; i-- {
 		t.chain = p.mids[i](t.chain)
 	}
-	return t, nil
-}
-
-func (p *Pipeline) input(topic string) *node {
-	for _, n := range p.nodes {
-		if n.kind == kindInput && n.topics[0] == topic {
-			return n
-		}
+	if tier >= 0 {
+		t.chain = t.retried(t.chain)
 	}
-	return nil
+	return t, nil
 }
 
 // compile instantiates a node after everything below it. A node that several
@@ -167,8 +186,8 @@ func (t *Task) Partition() Partition { return t.partition }
 
 // Process runs one input record through the chain. The record's outputs are
 // staged behind those of earlier ones. If the chain fails, they are dropped, and
-// the policy of the failing stage decides: a dead letter takes their place, the
-// record is skipped, or Process returns the error, a *[StageError], and the
+// the policy of the failing stage decides: a dead letter or a record for a retry topic
+// takes their place, the record is skipped, or Process returns the error, a *[StageError], and the
 // pipeline must stop. If ctx has ended, the record was not processed and Process
 // returns ctx's error.
 func (t *Task) Process(ctx context.Context, r *Raw) error {
@@ -187,6 +206,11 @@ func (t *Task) Process(ctx context.Context, r *Raw) error {
 
 func (t *Task) process(ctx context.Context, r *Raw) error {
 	t.current, t.mark = r, len(t.staged)
+	if t.ordered {
+		if done, err := t.queuesUp(r); done || err != nil {
+			return err
+		}
+	}
 	err := t.call(ctx, r)
 	for try := 0; err != nil && IsRetriable(err) && ctx.Err() == nil; try++ {
 		// From a middleware: Guard lets none through. The chain is run again.
@@ -209,6 +233,12 @@ func (t *Task) process(ctx context.Context, r *Raw) error {
 	if t.torn != nil { // a middleware has made light of it
 		return t.torn
 	}
+	if t.ordered {
+		if err := t.inLine(r); err != nil {
+			t.giveUp()
+			return err
+		}
+	}
 	if !t.queue(false) {
 		t.keep()
 		if len(t.changes) > 0 {
@@ -226,6 +256,11 @@ func (t *Task) process(ctx context.Context, r *Raw) error {
 // chain is run.
 func (t *Task) Reject(ctx context.Context, r *Raw, stage string, reason error) error {
 	t.current, t.mark = r, len(t.staged)
+	if t.ordered {
+		if done, err := t.queuesUp(r); done || err != nil {
+			return err
+		}
+	}
 	se := &StageError{Pipeline: t.p.name, Stage: stage, Origin: r.Origin, Err: reason, policy: t.p.policy}
 	if err := t.settle(ctx, r, se); err != nil {
 		return err
@@ -243,6 +278,9 @@ func (t *Task) settled(r *Raw) {
 }
 
 func (t *Task) done(r *Raw) {
+	if t.ordered && t.line == nil {
+		t.leaveLine(r)
+	}
 	t.counts.records++
 	t.counts.inputBytes += int64(inputSize(r))
 }
@@ -311,6 +349,8 @@ func (t *Task) settle(ctx context.Context, r *Raw, err error) error {
 		return nil
 	case actionDeadLetter:
 		return t.deadLetter(r, se)
+	case actionRetryLater:
+		return t.retryLater(r, se)
 	default:
 		return se
 	}

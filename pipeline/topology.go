@@ -1,6 +1,9 @@
 package pipeline
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Topology is a pipeline's graph as data, for drawings and metrics.
 type Topology struct {
@@ -17,12 +20,22 @@ type Node struct {
 	// Name is the one in errors, metrics and dead letters. Kind is input, output or
 	// table, and for a stage the word that Apply was given, such as map.
 	Name, Kind string
-	// Topics are those of an input, an output or a table.
-	Topics []string
+	// Topics are those of an input, an output or a table; RetryTopics are an input's, in the
+	// order in which a record goes through them.
+	Topics      []string
+	RetryTopics []RetryTier
+	// Marks is the topic of the marks of an input that is retried in order, or "".
+	Marks string
 	// Tables are the topics of the tables that a stage reads.
 	Tables []string
 	// Policy says what becomes of a record that fails here.
 	Policy string
+}
+
+// RetryTier is a retry topic and how long its records wait.
+type RetryTier struct {
+	Topic string
+	Delay time.Duration
 }
 
 // Edge is a way that records take from one node to another.
@@ -40,6 +53,12 @@ func (p *Pipeline) Topology() Topology {
 	for _, n := range p.nodes {
 		node := Node{Name: n.name, Kind: n.label, Tables: slices.Clone(n.cfg.reads), Policy: n.policy().String()}
 		node.Topics = slices.Clone(n.topics)
+		if n.cfg.order != nil {
+			node.Marks = n.cfg.order.marks
+		}
+		for _, r := range n.cfg.retries {
+			node.RetryTopics = append(node.RetryTopics, RetryTier{Topic: r.topic, Delay: r.delay})
+		}
 		t.Nodes = append(t.Nodes, node)
 	}
 	for _, e := range p.edges() {

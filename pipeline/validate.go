@@ -47,7 +47,7 @@ func (p *Pipeline) validate(limits Limits) error {
 		report("the policy is dead-letter, but no topic is named; add pipeline.DeadLetter(topic) to New")
 	}
 
-	if p.deadLetter != "" && p.input(p.deadLetter) != nil {
+	if p.deadLetter != "" && slices.Contains(p.topics(kindInput), p.deadLetter) {
 		report("topic %q is both an input and the dead-letter topic; a record that fails would go round for ever", p.deadLetter)
 	}
 	if slices.ContainsFunc(p.mids, func(m Middleware) bool { return m == nil }) {
@@ -73,6 +73,7 @@ func (p *Pipeline) validate(limits Limits) error {
 		}
 	}
 	p.validateStates(report)
+	p.validateRetries(report)
 	return invalid(fmt.Sprintf("pipeline %q", p.name), bad)
 }
 
@@ -122,16 +123,17 @@ func (p *Pipeline) validateNode(n *node, limits Limits, report func(string, ...a
 	}
 }
 
-// Inputs returns the input topics, sorted and each once.
-func (p *Pipeline) Inputs() []string { return p.topics(kindInput) }
+// Inputs returns the input topics, their retry topics included, sorted and each once.
+func (p *Pipeline) Inputs() []string { return sorted(append(p.topics(kindInput), p.retryTopics()...)) }
 
-// Tables returns the topics that are read as tables, sorted and each once.
-func (p *Pipeline) Tables() []string { return sorted(p.tableTopics()) }
+// Tables returns the topics that are read as tables, those of marks included (see
+// [RetryInOrder]), sorted and each once.
+func (p *Pipeline) Tables() []string { return sorted(append(p.tableTopics(), p.markTopics()...)) }
 
-// Outputs returns the topics that the pipeline may write to, the dead-letter
-// topic included, sorted and each once.
+// Outputs returns the topics that the pipeline may write to, retry topics, their marks and
+// the dead-letter topic included, sorted and each once.
 func (p *Pipeline) Outputs() []string {
-	all := p.topics(kindOutput)
+	all := slices.Concat(p.topics(kindOutput), p.retryTopics(), p.markTopics())
 	if p.deadLetter != "" {
 		all = append(all, p.deadLetter)
 	}

@@ -46,7 +46,9 @@ type Worker struct {
 	failure   atomic.Pointer[error]
 	maxRecord int
 	intercept func(*Outgoing)
-	meter     *meter // nil unless somebody looks
+	meter     *meter            // nil unless somebody looks
+	marks     map[string]*marks // by input that is retried in order
+	catcher   TableCatcher      // of them
 	observers *observers
 	live      atomic.Pointer[[]*Claim]
 
@@ -76,13 +78,19 @@ func newWorker(p *Pipeline, source Source, sink Sink, terms Terms, cfg *runConfi
 	w := &Worker{
 		p: p, sink: sink, cfg: cfg, log: cfg.logger.With("pipeline", p.name), dead: newDeadLetterMeter(p.deadLetterRate, terms.Intercept),
 		maxRecord: terms.MaxRecordSize, intercept: terms.Intercept,
-		initializing: make(chan struct{}, 1), mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
+		marks: map[string]*marks{}, initializing: make(chan struct{}, 1), mu: newGate(), kick: make(chan struct{}, 1), claims: map[Partition]*Claim{},
 		sessionOver: make(chan struct{}), over: true, observers: watch, keep: newKeeping(sink, cfg.guarantee),
 	}
 	if len(cfg.observers) > 0 {
 		w.meter = newMeter(p)
 	}
 	w.states, _ = source.(StateSource)
+	w.catcher, _ = source.(TableCatcher)
+	for _, n := range p.nodes {
+		if n.cfg.order != nil {
+			w.marks[n.topics[0]] = newMarks(n.cfg.order.marks)
+		}
+	}
 	close(w.sessionOver)
 	w.batches.New = func() any { return &Batch{Records: make([]Raw, 0, batchRecords)} }
 	if cfg.guarantee == ExactlyOnce {
@@ -179,7 +187,12 @@ func (w *Worker) Claim(part Partition, start int64) (*Claim, error) {
 			w.log.WarnContext(ctx, "waiting to try again", "stage", stage, "partition", part, "error", err)
 		}
 	}
+	var line *line
+	if m := w.marks[part.Topic]; m != nil {
+		line = m.of(part.Partition)
+	}
 	task, err := w.p.Compile(part, TaskConfig{
+		line:          line,
 		MaxRecordSize: w.maxRecord, Intercept: w.intercept, Stop: c.stop, Restore: c.restore, dead: w.dead,
 		meter: w.meter, observe: len(w.observers.letters) > 0,
 		onWait: func(ctx context.Context, stage string, err error) {

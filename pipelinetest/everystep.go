@@ -50,7 +50,8 @@ type Scenario struct {
 // crash or a fatal error the pipeline is built anew and started again under the
 // same name. In the end, read_committed outputs and committed positions must be
 // those of the undisturbed run: each record as often, in the same partition, and
-// in the same order among those that come from one input partition. Every
+// in the same order among those that come from one input partition; what was
+// retried later (see pipeline.RetryTopics) has no order. Every
 // goroutine of the run must have ended, or the bubble fails the test.
 //
 // Use it for pipelines and for stages with state. What a stage puts out must not
@@ -226,17 +227,19 @@ func (c *Cluster) outcome(p *pipeline.Pipeline, opts []Option) *outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := new(outcome)
+	retries := retryTopics(p)
 	for _, topic := range p.Outputs() {
 		for _, l := range c.topics[topic].partitions {
 			order := map[pipeline.Partition]int{} // among those of one input partition
 			l.readCommitted(0, func(e *entry) bool {
+				from, again := c.first(e.from, retries)
 				part := pipeline.Partition{Topic: e.from.Topic, Partition: e.from.Partition}
 				order[part]++
 				place := fmt.Sprintf("%v from %v #%d", l.part, part, order[part])
-				if e.spread || e.from == (pipeline.Origin{}) {
+				if e.spread || again || e.from == (pipeline.Origin{}) {
 					place = topic
 				}
-				o.lines = append(o.lines, place+": "+describe(&e.Raw, e.from))
+				o.lines = append(o.lines, place+": "+describe(&e.Raw, from))
 				return true
 			})
 		}
@@ -256,6 +259,29 @@ func (c *Cluster) outcome(p *pipeline.Pipeline, opts []Option) *outcome {
 	return o
 }
 
+func retryTopics(p *pipeline.Pipeline) (all []string) {
+	for _, n := range p.Topology().Nodes {
+		for _, r := range n.RetryTopics {
+			all = append(all, r.Topic)
+		}
+	}
+	return all
+}
+
+// first is where an input record stood before it was retried, and whether it was: its offsets in
+// retry topics, and its order there among those of other partitions, depend on chance. mu
+// must be held.
+func (c *Cluster) first(from pipeline.Origin, retries []string) (_ pipeline.Origin, again bool) {
+	for slices.Contains(retries, from.Topic) {
+		e := &c.topics[from.Topic].partitions[from.Partition].entries[from.Offset]
+		if e.from == (pipeline.Origin{}) { // fed by the test
+			break
+		}
+		from, again = e.from, true
+	}
+	return from, again
+}
+
 func describe(r *pipeline.Raw, from pipeline.Origin) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "key %q value %q of %v at %d", r.Key, r.Value, from, r.Timestamp.UnixMilli())
@@ -263,6 +289,9 @@ func describe(r *pipeline.Raw, from pipeline.Origin) string {
 		b.WriteString(" (tombstone)")
 	}
 	for _, h := range r.Headers {
+		if h.Key == pipeline.HeaderRetryDue {
+			continue // goes by the clock
+		}
 		fmt.Fprintf(&b, " %s=%q", h.Key, h.Value)
 	}
 	return b.String()

@@ -68,8 +68,10 @@ type DeadLetter struct {
 	pipeline.Raw
 	// Pipeline, Stage and Error say who refused it and why.
 	Pipeline, Stage, Error string
-	// From is the input record.
+	// From is the input record; of one that was retried later, where it stood first.
 	From pipeline.Origin
+	// Retries is how often it was retried later.
+	Retries int
 	// Time is the input record's timestamp.
 	Time time.Time
 }
@@ -100,6 +102,9 @@ func (c *Cluster) DeadLetters(topic string) []DeadLetter {
 				Topic: text(pipeline.HeaderTopic), Partition: int32(number(pipeline.HeaderPartition)), Offset: number(pipeline.HeaderOffset),
 			},
 			Time: time.UnixMilli(number(pipeline.HeaderTimestamp)),
+		}
+		if _, ok := r.Headers.Get(pipeline.HeaderRetryAttempt); ok {
+			out[i].Retries = int(number(pipeline.HeaderRetryAttempt))
 		}
 	}
 	return out

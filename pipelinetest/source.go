@@ -17,6 +17,7 @@ type source struct {
 	spec pipeline.Spec
 
 	reading map[pipeline.Partition]*pipeline.Reach // under c.mu
+	applied map[string][]int64                     // of the tables' topics, under c.mu
 }
 
 func (s *source) Open(_ context.Context, spec pipeline.Spec) (pipeline.Terms, error) {
@@ -114,11 +115,33 @@ func (s *source) Follow(ctx context.Context, topic string, apply func(context.Co
 				return err
 			}
 		}
+		s.c.mu.Lock()
+		if s.applied == nil {
+			s.applied = map[string][]int64{}
+		}
+		s.applied[topic] = slices.Clone(at)
+		s.c.broadcast()
+		s.c.mu.Unlock()
 		if ends != nil && reached(at, ends) {
 			ends = nil
 			loaded()
 		}
 	}
+}
+
+// CaughtUp implements pipeline.TableCatcher.
+func (s *source) CaughtUp(ctx context.Context, topic string) error {
+	t := s.c.topic(topic)
+	var ends []int64
+	s.c.mu.Lock()
+	for _, l := range t.partitions {
+		ends = append(ends, l.end())
+	}
+	s.c.mu.Unlock()
+	if !s.c.await(func() bool { at := s.applied[topic]; return at != nil && reached(at, ends) }, ctx.Done()) {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func reached(at, ends []int64) bool {

@@ -101,6 +101,12 @@ func parseDoctor(args []string, stderr io.Writer) (*doctorOptions, error) {
 	fs.Func("output", "`topics` that are written to, comma separated", list(&s.Outputs))
 	fs.Func("dead-letter", "`topics` that dead letters are written to", list(&s.DeadLetters))
 	fs.Func("input", "`topics` that the group reads", list(&s.Inputs))
+	fs.Func("retry", "`topic=delay` of a retry topic, which is an input and an output, too; may be repeated", byTopic(func(topic, delay string) error {
+		d, err := time.ParseDuration(delay)
+		s.Retries = append(s.Retries, pipeline.RetryTier{Topic: topic, Delay: d})
+		s.Inputs, s.Outputs = append(s.Inputs, topic), append(s.Outputs, topic)
+		return err
+	}))
 	fs.Func("table", "`topics` that are read whole", list(&s.Tables))
 	fs.StringVar(&c.Group, "group", "", "consumer `group` of the pipeline, by default its name; without it, a producer alone is meant")
 	fs.StringVar(&c.Instance, "instance", "", "`name` of the worker, if it has one")

@@ -49,6 +49,7 @@ func TestDoctorExitCode(t *testing.T) {
 		{[]string{"--batch-size", "2000000"}, 1, "BatchSize is 2000000"},
 		{[]string{"--max-request-size", "2000000"}, 1, "MaxRequestSize is 2000000"},
 		{[]string{"--dead-letter", "gzip", "--compression", "gzip"}, 1, "warning  cleanup  gzip     message.timestamp.type=CreateTime"},
+		{[]string{"--retry", "gzip=1000h", "--compression", "gzip"}, 1, "fault    cleanup  gzip     retention.ms=604800000: records may be deleted before they are due, after 1000h0m0s"},
 		{[]string{"--preset", "durable"}, 0, "ok: "},
 		{[]string{"--strict"}, 0, "ok: "},
 	} {
@@ -151,6 +152,7 @@ func TestDoctorFlags(t *testing.T) {
 		{[]string{"--delivery", "never"}, "--delivery"},
 		{[]string{"--accept", "weather"}, "weather"},
 		{[]string{"--schema", "out"}, "topic=value"},
+		{[]string{"--group", "g", "--retry", "out=soon"}, "soon"},
 		{[]string{"--schema", "out=" + schema + ".none"}, "no such file"},
 		{[]string{"--schema", "out=" + schema}, "nobody to ask about Schemas"},
 		{[]string{"--registry", "ftp://x"}, "--registry"},

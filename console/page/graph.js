@@ -220,6 +220,8 @@ class Graph {
     if (n.of.topics && n.of.topics.join() !== n.of.name) lines.push("topics: " + n.of.topics.join(", "));
     if (n.of.policy && !table) lines.push("on error: " + n.of.policy);
     if (errors > 0) lines.push(`${s.deadLetters} dead letters, ${s.skipped} skipped`);
+    if (n.of.retryTopics) lines.push("retry topics: " + n.of.retryTopics.join(", "));
+    if (s.retriedLater > 0) lines.push(`${s.retriedLater} retried later`);
     if (s.dropped > 0) lines.push(`${s.dropped} dropped`);
     if (s.waiting > 0) lines.push(`${s.waiting} partitions wait here`);
     set(n.title, lines.join("\n"));

@@ -228,13 +228,13 @@ class Partitions {
       const key = this.columns[this.by][1], sign = this.down ? -1 : 1;
       rows = rows.toSorted((a, b) => (key(a) < key(b) ? -sign : key(a) > key(b) ? sign : 0));
     }
-    const waits = rows.some((p) => p.waiting);
+    const waits = rows.some((p) => p.waiting || p.due !== null);
     while (this.body.rows.length > rows.length) this.body.deleteRow(-1);
     rows.forEach((p, i) => {
       const tr = this.body.rows[i] || this.row();
       const unknown = (n) => (n < 0 ? "–" : count(n));
       const texts = [p.topic, String(p.partition), unknown(p.committed), unknown(p.lag), p.heard === null ? "–" : duration(p.heard),
-        p.waiting ? `‖ ${p.waiting}${p.cause ? ": " + p.cause : ""}` : ""];
+        p.waiting ? `‖ ${p.waiting}${p.cause ? ": " + p.cause : ""}` : p.due !== null ? `due in ${duration(p.due)}` : ""];
       texts.forEach((text, j) => set(tr.cells[j], text));
       tr.cells[5].classList.toggle("warn-text", Boolean(p.waiting));
       tr.cells[5].hidden = !waits;

@@ -188,6 +188,10 @@ const (
 // timestamp of at (ms) or later, or that of Earliest or Latest. Latest is the
 // read_committed end: what stands before open transactions.
 func (c *Client) Offsets(ctx context.Context, topics []string, at int64) (map[pipeline.Partition]int64, error) {
+	return c.offsets(ctx, topics, at, sarama.ReadCommitted)
+}
+
+func (c *Client) offsets(ctx context.Context, topics []string, at int64, isolation sarama.IsolationLevel) (map[pipeline.Partition]int64, error) {
 	counts, err := c.Partitions(ctx, topics)
 	if err != nil {
 		return nil, err
@@ -196,7 +200,7 @@ func (c *Client) Offsets(ctx context.Context, topics []string, at int64) (map[pi
 	for _, topic := range topics {
 		for p := range counts[topic] {
 			part := pipeline.Partition{Topic: topic, Partition: p}
-			off, err := c.Offset(ctx, part, at)
+			off, err := c.OffsetFor(ctx, part, at, isolation)
 			if err != nil {
 				return nil, err
 			}

@@ -2,13 +2,17 @@ package instruments_test
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leat-stream/leat/internal/instruments"
 	"github.com/leat-stream/leat/pipeline"
 	"github.com/leat-stream/leat/pipelinetest"
+	"github.com/leat-stream/leat/serde"
+	"github.com/leat-stream/leat/stages"
 )
 
 func text(t testing.TB, r *instruments.Runs) map[string]float64 {
@@ -119,4 +123,34 @@ func TestRunsAtOnce(t *testing.T) {
 	if n := text(t, &runs)["leat_committed_records_total{pipeline=mill}"]; n != 17 {
 		t.Errorf("%v committed at the end, want 17", n)
 	}
+}
+
+// What waits in a retry topic until it is due is no lag.
+func TestRetryTopicThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipeline.New("mill", pipeline.DeadLetter("dlq"), pipeline.OnError(pipeline.RetryLater))
+		in := pipeline.From(p, "in", serde.String(), pipeline.RetryTopics(time.Hour))
+		pipeline.To(stages.Check(in, "check", func(string) error { return errors.New("no") }), "out", serde.String())
+		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1)})
+		var runs instruments.Runs
+		work := c.Start(t.Context(), p, pipelinetest.Engine(pipeline.Observers(&runs)))
+		c.Feed("in", pipelinetest.Text("k", "a"), pipelinetest.Text("k", "b"))
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		got := text(t, &runs)
+		for id, want := range map[string]float64{
+			"leat_stage_retried_later_total{kind=check,pipeline=mill,stage=check}": 2,
+			"leat_consumer_not_due{pipeline=mill,topic=in.retry.1h}":               3, // offsets: a marker is there, too
+			"leat_consumer_lag{pipeline=mill,topic=in.retry.1h}":                   0,
+			"leat_consumer_partitions{pipeline=mill,topic=in.retry.1h}":            1,
+			"leat_consumer_partitions_waiting{pipeline=mill}":                      0,
+		} {
+			if have, ok := got[id]; !ok || have != want {
+				t.Errorf("%s is %v, %v, want %v", id, have, ok, want)
+			}
+		}
+		if err := work.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -19,9 +19,9 @@ type view struct {
 
 // topic is what is known of an input topic's partitions.
 type topic struct {
-	name                    string
-	partitions, lag, maxLag float64
-	silence                 time.Duration
+	name                            string
+	partitions, lag, maxLag, notDue float64
+	silence                         time.Duration
 }
 
 // metered is a sink with a producer that counts.
@@ -43,6 +43,10 @@ func look(r *pipeline.Running) *view {
 		}
 		t := &v.topics[i]
 		t.partitions++
+		if !c.Due.IsZero() { // it waits, as it should
+			t.notDue += max(0, float64(c.Lag))
+			continue
+		}
 		if c.Lag >= 0 {
 			t.lag += float64(c.Lag)
 			t.maxLag = max(t.maxLag, float64(c.Lag))
@@ -106,11 +110,20 @@ func failures(get func(*pipeline.StageStats) int64) func(*view, emit) {
 	}
 }
 
-// deadLetters are also a middleware's, and those of outputs that the sink refused, which go
-// by their topic.
 func deadLetters(v *view, put emit) {
 	failures(func(s *pipeline.StageStats) int64 { return s.DeadLetters })(v, put)
-	for _, name := range slices.Sorted(maps.Keys(v.snap.DeadLettersByStage)) {
+	ofNoStage(v, v.snap.DeadLettersByStage, put)
+}
+
+func retriedLater(v *view, put emit) {
+	failures(func(s *pipeline.StageStats) int64 { return s.RetriedLater })(v, put)
+	ofNoStage(v, v.snap.RetriedLaterByStage, put)
+}
+
+// ofNoStage puts the counts of a middleware, and of outputs that the sink refused, which go by
+// their topic.
+func ofNoStage(v *view, counts map[string]int64, put emit) {
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		if slices.ContainsFunc(v.snap.Stages, func(s pipeline.StageStats) bool { return s.Name == name }) {
 			continue
 		}
@@ -118,7 +131,7 @@ func deadLetters(v *view, put emit) {
 		if name == "middleware" {
 			kind = name
 		}
-		put(number(v.snap.DeadLettersByStage[name]), name, kind)
+		put(number(counts[name]), name, kind)
 	}
 }
 

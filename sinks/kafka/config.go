@@ -107,12 +107,13 @@ type Config struct {
 	// LeaveGroup makes a static member leave the group at its end.
 	LeaveGroup bool
 	// UntilEnd ends Run when the group's committed positions have reached, on
-	// every input partition, the ends as of this worker's start.
+	// every input partition, the ends as of this worker's start, and what is retried
+	// later of that has been retried.
 	UntilEnd bool
 
-	// Interceptors see every output and dead letter, in this order, and are told what
-	// became of it; see Interceptor. Failures are in Stats. Kafka:
-	// interceptor.classes.
+	// Interceptors see every output, dead letter and record for a retry topic, in this
+	// order, and are told what became of it; see Interceptor. Failures are in Stats.
+	// Kafka: interceptor.classes.
 	Interceptors []Interceptor
 	// Producer holds what concerns the producer.
 	Producer ProducerConfig

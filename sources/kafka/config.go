@@ -93,8 +93,10 @@ type Config struct {
 	// partitions are given to others at once. Dynamic members always leave.
 	LeaveGroup bool
 	// UntilEnd ends Run when the group's committed positions have reached, on
-	// every partition, the ends as of this worker's start. A worker that has
-	// nothing left to do stays while others work.
+	// every partition, the ends as of this worker's start. What the pipeline has made
+	// of these records for inputs of its own is waited for, too: what it retries later
+	// (pipeline.RetryTopics), until it has come through or is a dead letter. A worker
+	// that has nothing left to do stays while others work.
 	UntilEnd bool
 	// Logger is where sessions and retries are logged. Default: slog.Default().
 	Logger *slog.Logger

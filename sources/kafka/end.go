@@ -3,13 +3,15 @@ package kafkasource
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
+	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/pipeline"
 )
 
 // runUntilEnd runs until the group has committed everything that was there when
-// this worker started.
+// this worker started, and what the pipeline has made of it for its own inputs.
 func (s *Source) runUntilEnd(ctx context.Context, w *pipeline.Worker) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -39,12 +41,15 @@ func (s *Source) awaitEnd(ctx context.Context) error {
 		if err == nil {
 			idle := maps.Equal(committed, before)
 			before = committed
-			done, err := s.reached(ctx, committed, idle)
-			if err == nil && done {
+			var done, further bool
+			if done, err = s.reached(ctx, committed, idle); done && err == nil {
+				further, err = s.further(ctx)
+			}
+			if err == nil && done && !further {
 				return nil
 			}
 		}
-		if cluster := err; cluster != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Debug("waiting for the end", "group", s.cfg.Group, "error", err)
 		}
 		select {
@@ -84,4 +89,42 @@ func (s *Source) reached(ctx context.Context, committed map[pipeline.Partition]i
 		s.ends[part] = at // passed, once for all
 	}
 	return true, nil
+}
+
+// further takes the ends of inputs that the pipeline itself writes, its retry topics above all, anew:
+// what was written to them belongs to what was there at the start. It reports whether there is
+// more to wait for. A record goes through each of these topics at most once, so they are looked
+// at so often, and what comes all the time is not waited for.
+func (s *Source) further(ctx context.Context) (bool, error) {
+	own := slices.DeleteFunc(slices.Clone(s.spec.Inputs), func(topic string) bool { return !slices.Contains(s.spec.Outputs, topic) })
+	if s.rounds >= len(own) {
+		return false, nil
+	}
+	if s.next == nil {
+		ends, err := s.client.WrittenEnds(ctx, own)
+		if err != nil {
+			return false, err
+		}
+		s.next = ends
+	}
+	// A commit may have been seen in the group's positions and not in a topic yet: what was
+	// written counts, once it is decided.
+	stable, err := s.client.Offsets(ctx, own, cluster.Latest)
+	if err != nil {
+		return false, err
+	}
+	for part, end := range s.next {
+		if stable[part] < end {
+			return true, nil
+		}
+	}
+	moved := false
+	for part, end := range s.next {
+		if end > s.seen[part] {
+			s.seen[part], s.ends[part], moved = end, end, true
+		}
+	}
+	s.next = nil
+	s.rounds++
+	return moved, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,13 +24,17 @@ type Source struct {
 	cfg    Config
 	spec   pipeline.Spec
 	client *cluster.Client
-	parts  []pipeline.Partition // of the inputs
-	ends   map[pipeline.Partition]int64
-	ids    map[string]string // of the inputs
+	parts  []pipeline.Partition         // of the inputs
+	ends   map[pipeline.Partition]int64 // those of UntilEnd that are not reached yet
+	seen   map[pipeline.Partition]int64 // the same, as the brokers have said
+	next   map[pipeline.Partition]int64 // those that are taken anew, if they are not decided yet
+	rounds int                          // how often they were taken anew
+	ids    map[string]string            // of the inputs
 
 	mu   sync.Mutex
 	last pipeline.GroupMetadata // as of the latest session
 	lags map[string]*atomic.Int64
+	asks map[string]chan *goal // by table topic
 
 	fetch atomic.Pointer[fetcher] // of Run
 }
@@ -67,6 +72,7 @@ func (s *Source) Open(ctx context.Context, spec pipeline.Spec) (pipeline.Terms, 
 		if s.ends, err = client.Offsets(ctx, spec.Inputs, cluster.Latest); err != nil {
 			return pipeline.Terms{}, err
 		}
+		s.seen = maps.Clone(s.ends)
 	}
 	return pipeline.Terms{
 		Guarantee: pipeline.ExactlyOnce, Cluster: client.ID(), AsksStart: true, Limits: pipeline.Limits{Rebalance: s.cfg.RebalanceTimeout},

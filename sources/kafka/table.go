@@ -2,7 +2,9 @@ package kafkasource
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +35,7 @@ func (s *Source) Follow(ctx context.Context, topic string, apply func(context.Co
 		return fmt.Errorf("topic %q: %w", topic, err)
 	}
 	f := &follower{
-		s: s, ends: ends, at: map[pipeline.Partition]int64{}, apply: apply, loaded: loaded,
+		s: s, goals: []*goal{{ends: ends, reached: loaded}}, at: map[pipeline.Partition]int64{}, apply: apply, asks: s.asksOf(topic),
 		records: make(chan *sarama.ConsumerMessage), parts: map[pipeline.Partition]sarama.PartitionConsumer{}, lag: s.lagOf(topic),
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -61,14 +63,54 @@ func (s *Source) Follow(ctx context.Context, topic string, apply func(context.Co
 // follower merges a topic's partitions into one sequence.
 type follower struct {
 	s       *Source
-	ends    map[pipeline.Partition]int64 // not reached yet
+	goals   []*goal
+	asks    <-chan *goal
 	at      map[pipeline.Partition]int64
 	apply   func(context.Context, *pipeline.Raw) error
-	loaded  func()
 	records chan *sarama.ConsumerMessage
 	readers sync.WaitGroup
 	parts   map[pipeline.Partition]sarama.PartitionConsumer
 	lag     *atomic.Int64
+}
+
+// goal is ends that somebody waits for.
+type goal struct {
+	ends    map[pipeline.Partition]int64 // not reached yet
+	reached func()
+}
+
+// CaughtUp returns when everything has been applied that had been written to a followed topic
+// before.
+func (s *Source) CaughtUp(ctx context.Context, topic string) error {
+	ends, err := s.client.WrittenEnds(ctx, []string{topic})
+	if err != nil {
+		return err
+	}
+	reached := make(chan struct{})
+	select {
+	case s.asksOf(topic) <- &goal{ends: ends, reached: func() { close(reached) }}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-reached:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// asksOf is where the topic's follower is asked.
+func (s *Source) asksOf(topic string) chan *goal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asks == nil {
+		s.asks = map[string]chan *goal{}
+	}
+	if s.asks[topic] == nil {
+		s.asks[topic] = make(chan *goal)
+	}
+	return s.asks[topic]
 }
 
 // TableLag returns how many offsets of a table's topic have not been applied.
@@ -129,7 +171,7 @@ func (f *follower) run(ctx context.Context) error {
 	t := time.NewTicker(endPoll)
 	defer t.Stop()
 	b := &pipeline.Batch{}
-	loaded := f.atEnd(ctx, false)
+	f.atEnd(ctx, false)
 	for idle := false; ; {
 		select {
 		case <-ctx.Done():
@@ -143,14 +185,18 @@ func (f *follower) run(ctx context.Context) error {
 			}
 			part := pipeline.Partition{Topic: m.Topic, Partition: m.Partition}
 			f.at[part] = m.Offset + 1
-			if end, left := f.ends[part]; left && m.Offset+1 >= end {
-				loaded = f.atEnd(ctx, false)
+			if f.reaches(part) {
+				f.atEnd(ctx, false)
 			}
+		case g := <-f.asks:
+			if err := f.follows(g); err != nil {
+				return err
+			}
+			f.goals = append(f.goals, g)
+			f.atEnd(ctx, false)
 		case <-t.C:
 			f.measureLag()
-			if !loaded {
-				loaded = f.atEnd(ctx, idle)
-			}
+			f.atEnd(ctx, idle)
 			idle = true
 		}
 	}
@@ -161,23 +207,51 @@ func addMessage(b *pipeline.Batch, m *sarama.ConsumerMessage, space *headerSpace
 		pipeline.Origin{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset}, space)
 }
 
-// atEnd reports whether every end is reached, and tells so the first time. What
-// no reader is given counts as passed; it is looked for only while nothing comes.
-func (f *follower) atEnd(ctx context.Context, idle bool) bool {
-	for part, end := range f.ends {
-		at := f.at[part]
-		if at < end && idle {
-			if visible, err := f.s.client.Visible(ctx, part, at, end); err == nil && !visible {
-				at = end
+// follows reports a partition that was added since.
+func (f *follower) follows(g *goal) error {
+	for part := range g.ends {
+		if f.parts[part] == nil {
+			return fmt.Errorf("%v: %w", part, errAdded)
+		}
+	}
+	return nil
+}
+
+var errAdded = errors.New("the partition was added while the topic is followed; start again")
+
+// reaches reports whether somebody waits for where a partition is now.
+func (f *follower) reaches(part pipeline.Partition) bool {
+	for _, g := range f.goals {
+		if end, left := g.ends[part]; left && f.at[part] >= end {
+			return true
+		}
+	}
+	return false
+}
+
+// atEnd tells those whose ends are reached. What no reader is given counts as passed; it is
+// looked for only while nothing comes.
+func (f *follower) atEnd(ctx context.Context, idle bool) {
+	f.goals = slices.DeleteFunc(f.goals, func(g *goal) bool {
+		for part, end := range g.ends {
+			if f.at[part] >= end || idle && f.nothingBefore(ctx, part, end) {
+				delete(g.ends, part)
 			}
 		}
-		if at >= end {
-			delete(f.ends, part)
+		if len(g.ends) > 0 {
+			return false
 		}
-	}
-	if len(f.ends) > 0 {
+		g.reached()
+		return true
+	})
+}
+
+// nothingBefore reports whether all before an end is decided and none of it is left to be applied.
+func (f *follower) nothingBefore(ctx context.Context, part pipeline.Partition, end int64) bool {
+	stable, err := f.s.client.Offset(ctx, part, cluster.Latest)
+	if err != nil || stable < end {
 		return false
 	}
-	f.loaded()
-	return true
+	visible, err := f.s.client.Visible(ctx, part, f.at[part], end)
+	return err == nil && !visible
 }

@@ -229,3 +229,59 @@ func TestAMissingTable(t *testing.T) {
 	}
 	noError(t, src.Close(), "close")
 }
+
+// A table has caught up when what was written before has been applied: what an open transaction has
+// written once that is committed, or passed when it is aborted.
+func TestCaughtUp(t *testing.T) {
+	t.Parallel()
+	k, c := cluster(t)
+	k.Produce(entry("a", "1"))
+	src := kafkasource.New(kafkasource.Config{Brokers: c.Brokers(), Logger: silent})
+	_, err := src.Open(t.Context(), pipeline.Spec{Pipeline: "p", Inputs: []string{"in"}, Tables: []string{"table"}})
+	noError(t, err, "open")
+	ctx, cancel := context.WithCancel(context.Background())
+	var mu sync.Mutex
+	state := map[string]string{}
+	done := make(chan error, 1)
+	go func() {
+		done <- src.Follow(ctx, "table", func(_ context.Context, r *pipeline.Raw) error {
+			mu.Lock()
+			defer mu.Unlock()
+			state[string(r.Key)] = string(r.Value)
+			return nil
+		}, func() {})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		noError(t, src.Close(), "close")
+	})
+	expect := func(key, want string) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if state[key] != want {
+			t.Errorf("%s is %q, want %q", key, state[key], want)
+		}
+	}
+	noError(t, src.CaughtUp(t.Context(), "table"), "catching up")
+	expect("a", "1")
+
+	tx, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.TransactionalID("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	noError(t, err, "client")
+	defer tx.Close()
+	for value, how := range map[string]kgo.TransactionEndTry{"committed": kgo.TryCommit, "aborted": kgo.TryAbort} {
+		noError(t, tx.BeginTransaction(), "begin")
+		noError(t, tx.ProduceSync(t.Context(), &kgo.Record{Topic: "table", Partition: 1, Key: []byte(value), Value: []byte("2")}).FirstErr(), "produce")
+		short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // some looks at the end
+		if err := src.CaughtUp(short, "table"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("caught up before the transaction ended: %v", err)
+		}
+		cancel()
+		caught := make(chan error, 1)
+		go func() { caught <- src.CaughtUp(t.Context(), "table") }()
+		noError(t, tx.EndTransaction(t.Context(), how), "end")
+		noError(t, <-caught, "catching up")
+		expect(value, map[bool]string{true: "2"}[how == kgo.TryCommit])
+	}
+}
