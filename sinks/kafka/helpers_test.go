@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what a test waits for; only a failing test waits that long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 
