@@ -115,6 +115,20 @@ func TestCluster(t *testing.T) {
 		must(t, c.Restart(within(t), node))
 		must(t, c.Ready(within(t)))
 	})
+	t.Run("balance", func(t *testing.T) {
+		led := func() int {
+			nodes := map[int32]bool{}
+			for p := range int32(3) {
+				node, err := c.Leader(within(t), "t", p)
+				must(t, err)
+				nodes[node] = true
+			}
+			return len(nodes)
+		}
+		t.Logf("%d of 3 brokers lead a partition", led()) // seldom all, since each of the leaders was gone
+		must(t, c.Balance(within(t)))
+		checktest.Await(t, "each broker to lead a partition", recovery, func() bool { return led() == 3 })
+	})
 	t.Run("coordinators", func(t *testing.T) {
 		for name, find := range map[string]func(context.Context, string) (int32, error){
 			"transactions": c.TxnCoordinator, "groups": c.GroupCoordinator,

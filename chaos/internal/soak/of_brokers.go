@@ -89,6 +89,10 @@ var brokerKinds = []kind{
 		name: "pair-cut-off", about: "a network partition: two brokers do not reach each other, and the third reaches both", of: ofBrokers,
 		do: func(ctx context.Context, s *strike) error {
 			pair := others(s.broker())
+			// Of two brokers that lead nothing neither would notice.
+			if err := s.within(ctx, time.Minute, s.Cluster.Balance); err != nil {
+				return err
+			}
 			return s.partition(ctx, pair[:1], pair[1:], func(ctx context.Context) error {
 				return s.Await(ctx, "replicas to fall behind", func() bool { return s.Cluster.Whole(ctx) != nil })
 			})
