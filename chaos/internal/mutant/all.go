@@ -201,7 +201,7 @@ var All = []Mutant{
 	{
 		Name: "state-outlives-abort", Without: "a stage's state is put back when its transaction is aborted",
 		Edits: []Edit{{
-			File: "pipeline/task.go",
+			File: "pipeline/task_hooks.go",
 			Old:  "	t.notify(func(h *Hooks) func() { return h.Aborted })\n",
 			New:  "",
 		}},
