@@ -50,10 +50,7 @@ func (sc *StageContext) Follow(first Origin, resume func(context.Context) error)
 	if h == nil || h.over {
 		return sc.Fail(Fatal(fmt.Errorf("%w: record %v is to be followed, and is none of them", ErrHeld, first)))
 	}
-	if t.held == nil {
-		t.held = &Held{raw: *t.current}
-		t.holds = true
-	}
+	t.hold()
 	switch {
 	case h.bond != nil && h.bond == t.held.bond:
 	case first.Offset > t.current.Origin.Offset:
@@ -64,11 +61,46 @@ func (sc *StageContext) Follow(first Origin, resume func(context.Context) error)
 	return nil
 }
 
+// Unite is for a change that builds on one that another record made, of which it is not
+// known yet whether it will be kept: the two records become one, of which neither leaves
+// without the other; if one fails later on, both do. Call it before the change.
+//
+// other is what [StageContext.Current] was when its change was made; if it is the current
+// record, nothing needs to be done. One that stands after the current record, and has
+// overtaken it, cannot be built on ([ErrOvertaken]): its outputs would stand behind.
+func (sc *StageContext) Unite(other Origin) error {
+	t := sc.task
+	if other == t.current.Origin {
+		return nil
+	}
+	if other.Offset > t.current.Origin.Offset {
+		return sc.Fail(Fatal(fmt.Errorf("%w: record %v has changed the same state", ErrOvertaken, other)))
+	}
+	h := t.inFlight(other.Offset)
+	switch {
+	case h == nil || h.over:
+		return sc.Fail(Fatal(fmt.Errorf("%w: record %v is to be built on, and is none of them", ErrHeld, other)))
+	case h.ready(): // it will be kept
+		return nil
+	}
+	t.hold()
+	unite([]*Held{t.held, h})
+	return nil
+}
+
 // follower is a record that goes on if another fails. Nothing of it is open until then: it
 // stands behind the other one, and leaves after it.
 type follower struct {
 	held   *Held
 	resume func(context.Context) error
+}
+
+// hold makes the current record one that is held, with nothing open.
+func (t *Task) hold() {
+	if t.held == nil {
+		t.held = &Held{raw: *t.current}
+		t.holds = true
+	}
 }
 
 // inFlight finds a record among those that are held and those after them.

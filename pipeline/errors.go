@@ -40,6 +40,9 @@ var (
 	ErrRetryTooLarge = errors.New("the record is too large to be written to a retry topic")
 	// ErrOrder says that a stage has held a record of an input that is retried in order.
 	ErrOrder = errors.New("a stage that holds records (EnrichAsync, Parallel, Batch) does not keep the order of retries; use RetryTopics, or a stage that does not hold")
+	// ErrOvertaken says that a record is to change the state of a stage where a later one
+	// has, for one branch before the stage holds records and another does not.
+	ErrOvertaken = errors.New("a later record was here first, since some branches before this stage hold records (EnrichAsync, Parallel, Batch) and others do not; bring the branches together with pipeline.Through before this stage")
 	// ErrStuck says that a stage had not returned when its partition had to be
 	// given up. It was left behind; nothing of that record is committed.
 	ErrStuck = errors.New("the stage did not return in time and was left behind; make it heed its context")

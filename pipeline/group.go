@@ -6,11 +6,14 @@ import "slices"
 // refused to all, or the next transaction would have the group without that one.
 type group []int64
 
-// group is that of a bond.
+// group is that of a bond. Members that have failed on their own, as those can that only
+// build on others, are none of it.
 func (b *bond) group() group {
-	g := make(group, len(b.members))
-	for i, h := range b.members {
-		g[i] = h.raw.Origin.Offset
+	g := make(group, 0, len(b.members))
+	for _, h := range b.members {
+		if !h.over {
+			g = append(g, h.raw.Origin.Offset)
+		}
 	}
 	return g
 }

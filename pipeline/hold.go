@@ -21,9 +21,9 @@ type Held struct {
 	followers []follower // which go on if it fails
 }
 
-// bond is between the members of groups that have been resumed, and of groups that have
-// a member in common: the last one has the outputs of all, so none leaves without the
-// others, and if one fails later on, all do.
+// bond is between the members of groups that have been resumed, of groups that have a
+// member in common, and of records whose changes build on another's: the last one of a group
+// has the outputs of all, so none leaves without the others, and if one fails later on, all do.
 type bond struct {
 	members []*Held
 	done    int  // so many of the first have nothing open
@@ -121,7 +121,11 @@ func (t *Task) resume(ctx context.Context, into *Held, all []*Held, f func(conte
 	unite(all)
 	current, running, held, mark, changed := t.current, t.running, t.held, t.mark, t.changed
 	t.current, t.held, t.mark, t.changed = &into.raw, into, len(t.staged), len(t.changes)
-	defer func() { t.current, t.running, t.held, t.mark, t.changed = current, running, held, mark, changed }()
+	into.open++ // by f, which may hold it again
+	defer func() {
+		into.open--
+		t.current, t.running, t.held, t.mark, t.changed = current, running, held, mark, changed
+	}()
 
 	err := t.safely(into.raw.Origin, func() error { return f(ctx) })
 	if err == nil && !into.over {
@@ -158,7 +162,10 @@ func unite(all []*Held) {
 	if !several {
 		return
 	}
-	b := &bond{members: make([]*Held, 0, len(all))}
+	b := all[len(all)-1].bond // which may be large
+	if b == nil {
+		b = &bond{members: make([]*Held, 0, len(all))}
+	}
 	for _, h := range all {
 		switch {
 		case h.bond == nil:
@@ -180,13 +187,16 @@ func (h *Held) fellows() []*Held {
 	return h.bond.members
 }
 
-// ready reports whether nothing is open any more, of the record and of its fellows.
+// done reports whether nothing of the record is open any more.
+func (h *Held) done() bool { return h.over || h.open == 0 && h.through }
+
+// ready reports whether that is so of the record and of its fellows.
 func (h *Held) ready() bool {
 	b := h.bond
 	if h.over || b == nil {
-		return h.over || h.open == 0
+		return h.done()
 	}
-	for b.done < len(b.members) && b.members[b.done].open == 0 {
+	for b.done < len(b.members) && b.members[b.done].done() {
 		b.done++
 	}
 	return b.done == len(b.members)

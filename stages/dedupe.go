@@ -165,4 +165,5 @@ var seenCodec = codec[seen]{
 		return seen{int64(binary.BigEndian.Uint64(b[1:])), int64(binary.BigEndian.Uint64(b[9:])), true}, nil
 	},
 	size: func(seen) int { return 0 },
+	at:   func(v seen) time.Time { return time.UnixMilli(v.at) },
 }

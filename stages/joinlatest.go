@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"unsafe"
 
 	"github.com/leat-stream/leat/pipeline"
 )
@@ -82,8 +81,8 @@ type sided[L, R any] struct {
 	isRight bool
 }
 
-// joinBuffer is room for most values.
-const joinBuffer = 1 << 10
+// stateBuffer is room for most values of a state.
+const stateBuffer = 1 << 10
 
 // The first byte of a key of the state topic.
 const (
@@ -102,7 +101,7 @@ func joined[L, R, Out any](left pipeline.Stream[L], right pipeline.Stream[R], na
 	return pipeline.ApplyState(both, "join", name, cfg.Topic, func(sc *pipeline.StageContext, next pipeline.Next[Out], changes pipeline.Next[[]byte]) pipeline.Next[sided[L, R]] {
 		j := &joiner[L, R, Out]{
 			sc: sc, next: next, topic: cfg.Topic, lefts: lefts, rights: rights, optional: optional,
-			latest: keep(sc, changes, asEncoded, bounds{bytes: cfg.MaxBytes}), join: pipeline.Guard(sc, join), buf: make([]byte, 0, joinBuffer),
+			latest: keep(sc, changes, asEncoded, bounds{bytes: cfg.MaxBytes}), join: pipeline.Guard(sc, join), buf: make([]byte, 0, stateBuffer),
 		}
 		j.prepare = pipeline.Guard(sc, j.encode)
 		j.other = pipeline.Guard(sc, j.decode)
@@ -204,7 +203,7 @@ func (j *joiner[L, R, Out]) keyOf(key []byte, isRight bool) string {
 		s = rightSide
 	}
 	j.key = append(append(j.key[:0], s), key...)
-	return unsafe.String(unsafe.SliceData(j.key), len(j.key))
+	return stringOf(j.key)
 }
 
 func (j *joiner[L, R, Out]) slot(isRight bool, headers *pipeline.Headers) pipeline.Slot {

@@ -42,7 +42,8 @@ type store[V any] struct {
 type codec[V any] struct {
 	encode func(mem *chunk, v V) []byte // not nil; may be kept
 	decode func(data []byte) (V, error)
-	size   func(v V) int // in memory, beyond V itself
+	size   func(v V) int       // in memory, beyond V itself
+	at     func(v V) time.Time // what it was put for; nil if the topic's timestamp, which may be that of its log, will do
 }
 
 // bounds are those of one partition's state. What one transaction brings may go beyond.
@@ -80,10 +81,11 @@ type version[V any] struct {
 
 // logged is what an entry was before a change that was settled.
 type logged[V any] struct {
-	entry *entry[V]
-	value V
-	kept  bool
-	after *entry[V] // where it stood in the ring
+	entry  *entry[V]
+	value  V
+	kept   bool
+	after  *entry[V] // where it stood in the ring
+	latest time.Time // of the store
 }
 
 // keep makes a stage's state, which takes part in the commits.
@@ -119,9 +121,16 @@ func (k *store[V]) restore(r *pipeline.Raw) error {
 		k.entries[e.key] = e
 	}
 	k.set(e, v, true)
-	k.passed(r.Timestamp)
+	at := r.Timestamp
+	if k.codec.at != nil {
+		at = k.codec.at(v)
+	}
+	k.passed(at)
 	return nil
 }
+
+// stringOf is bytes as a string, for a look-up, until they change.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // get returns a key's value. tentative says that it is not settled yet.
 func (k *store[V]) get(key string) (v V, found, tentative bool) {
@@ -205,7 +214,7 @@ func (n *version[V]) Settle(kept bool) {
 
 // note logs what an entry is, before it is changed.
 func (k *store[V]) note(e *entry[V]) {
-	k.log = append(k.log, logged[V]{e, e.value, e.kept, e.prev})
+	k.log = append(k.log, logged[V]{e, e.value, e.kept, e.prev, k.latest})
 }
 
 // set changes an entry's value; it is the youngest then.
@@ -287,6 +296,7 @@ func (k *store[V]) aborted() {
 			k.insert(e, was.value, was.after)
 		}
 		k.sweep(e)
+		k.latest = was.latest
 		*was = logged[V]{}
 		k.log = k.log[:len(k.log)-1]
 	}

@@ -186,3 +186,29 @@ func TestStoreForgetsInPieces(t *testing.T) {
 		t.Errorf("%d entries are left", k.len)
 	}
 }
+
+// The time is that of what is kept, also in a topic whose timestamps are those of its log.
+func TestRestoredTime(t *testing.T) {
+	then := time.UnixMilli(5000)
+	raw := func(value []byte) *pipeline.Raw {
+		return &pipeline.Raw{Key: []byte("k"), Value: value, Timestamp: then.Add(time.Hour)}
+	}
+	ids := store[seen]{codec: seenCodec, entries: map[string]*entry[seen]{}}
+	ids.root.prev, ids.root.next = &ids.root, &ids.root
+	sums := store[total]{codec: totals, entries: map[string]*entry[total]{}}
+	sums.root.prev, sums.root.next = &sums.root, &sums.root
+	for name, err := range map[string]error{
+		"ids":  ids.restore(raw(seenCodec.encode(new(chunk), seen{at: then.UnixMilli()}))),
+		"sums": sums.restore(raw(totals.encode(nil, total{latest: then.UnixMilli(), data: []byte{}}))),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if !ids.latest.Equal(then) || !sums.latest.Equal(then) {
+		t.Errorf("of ids %v, of sums %v", ids.latest, sums.latest)
+	}
+	if err := sums.restore(raw([]byte("other"))); err == nil {
+		t.Error("something else is an aggregate")
+	}
+}
