@@ -170,12 +170,19 @@ func (c *Config) Open(ctx context.Context, addr string) (*Conn, error) {
 	if err == nil && !ok {
 		err = errNotConnected
 	}
-	if err == nil && ctx.Err() != nil { // the exchange of versions may have been cut short
+	if err != nil {
+		err = secure.HandshakeFailed(err, addr, w.dial.tls)
+	}
+	switch {
+	case ctx.Err() == nil:
+	case err == nil: // the exchange of versions may have been cut short
 		err = context.Cause(ctx)
+	default: // what a connection says that was cut tells nothing
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	if err != nil {
 		w.Close()
-		return nil, secure.HandshakeFailed(err, addr, w.dial.tls)
+		return nil, err
 	}
 	return w, nil
 }
@@ -191,10 +198,10 @@ func (w *Conn) Ask(ctx context.Context, f func(*sarama.Broker) error) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, w.Cut)
 	defer stop()
-	if err := w.renew(ctx); err != nil {
-		return err
+	err := w.renew(ctx)
+	if err == nil {
+		err = f(w.broker)
 	}
-	err := f(w.broker)
 	if err != nil && ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}
