@@ -10,7 +10,6 @@ import (
 
 	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/sinks/kafka"
-	kafkasource "github.com/leat-stream/leat/sources/kafka"
 )
 
 func realStatePlace(t *testing.T) (*cluster, stateTopics, kafka.Config) {
@@ -28,9 +27,12 @@ func realStatePlace(t *testing.T) (*cluster, stateTopics, kafka.Config) {
 // than a member that is killed.
 func TestRealDedupeOverRestarts(t *testing.T) {
 	c, at, cfg := realStatePlace(t)
-	exerciseDedupe(t, c, at, cfg, kafkasource.Config{
-		Brokers: cfg.Brokers, Group: cfg.Group, Instance: cfg.Instance, SessionTimeout: cfg.SessionTimeout, HeartbeatInterval: cfg.HeartbeatInterval, Logger: silent,
-	}, 6, 1500)
+	exerciseDedupe(t, c, at, cfg, 6, 1500)
+}
+
+func TestRealAggregateOverRestarts(t *testing.T) {
+	c, at, cfg := realStatePlace(t)
+	exerciseAggregate(t, c, at, cfg, 6, 1500)
 }
 
 func TestRealStateIsReadToTheEndOfItsLog(t *testing.T) {

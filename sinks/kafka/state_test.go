@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -24,9 +25,18 @@ type stateTopics struct{ in, out, seen string }
 
 // dedupes is a pipeline that drops copies.
 func (at stateTopics) dedupes() *pipeline.Pipeline {
-	p := pipeline.New("dedupe")
+	p := pipeline.New("state")
 	in := pipeline.From(p, at.in, serde.String())
 	pipeline.To(stages.Dedupe(in, "dedupe", itself, stages.DedupeConfig{Topic: at.seen}), at.out, serde.String())
+	return p
+}
+
+// counts is a pipeline that counts the records of each key.
+func (at stateTopics) counts() *pipeline.Pipeline {
+	p := pipeline.New("state")
+	in := pipeline.From(p, at.in, serde.String())
+	counts := stages.Aggregate(in, "count", serde.JSON[int](), func(n int, _ string) (int, error) { return n + 1, nil }, stages.AggregateConfig{Topic: at.seen})
+	pipeline.To(stages.Map(counts, "value", func(w stages.Windowed[int]) (int, error) { return w.Value, nil }), at.out, serde.JSON[int]())
 	return p
 }
 
@@ -61,12 +71,15 @@ func (m *mortal) Commit(ctx context.Context) error {
 	return err
 }
 
-// exerciseDedupe ends workers in the midst of records and copies of those before. Each id
-// comes out once, and the state has all of them.
-func exerciseDedupe(t *testing.T, c *cluster, at stateTopics, cfg kafka.Config, source kafkasource.Config, rounds, each int) {
+// exerciseState ends workers of a pipeline in the midst of records and copies of those
+// before. It returns how often it has fed each id.
+func exerciseState(t *testing.T, c *cluster, build func() *pipeline.Pipeline, in string, cfg kafka.Config, rounds, each int) map[string]int {
 	t.Helper()
+	source := kafkasource.Config{
+		Brokers: cfg.Brokers, Group: cfg.Group, Instance: cfg.Instance, SessionTimeout: cfg.SessionTimeout, HeartbeatInterval: cfg.HeartbeatInterval, Logger: silent,
+	}
 	rnd := rand.New(rand.NewPCG(1, 2))
-	n := 0
+	n, fed := 0, map[string]int{}
 	feed := func() {
 		var records []*kgo.Record
 		for range each {
@@ -77,7 +90,8 @@ func exerciseDedupe(t *testing.T, c *cluster, at stateTopics, cfg kafka.Config, 
 				n++
 			}
 			key := fmt.Appendf(nil, "id-%d", id)
-			records = append(records, &kgo.Record{Topic: at.in, Key: key, Value: key})
+			fed[string(key)]++
+			records = append(records, &kgo.Record{Topic: in, Key: key, Value: key})
 		}
 		c.Produce(records...)
 	}
@@ -86,7 +100,7 @@ func exerciseDedupe(t *testing.T, c *cluster, at stateTopics, cfg kafka.Config, 
 		sink := &mortal{Sink: kafka.NewSink(cfg), after: round%2 == 1}
 		sink.left.Store(2)
 		worker := background(t, func(ctx context.Context) error {
-			return pipeline.Run(ctx, at.dedupes(), kafkasource.New(source), sink, pipeline.Logger(silent), pipeline.CommitEvery(cfg.CommitInterval, int64(each/10), 0))
+			return pipeline.Run(ctx, build(), kafkasource.New(source), sink, pipeline.Logger(silent), pipeline.CommitEvery(cfg.CommitInterval, int64(each/10), 0))
 		})
 		feed()
 		if err := worker.wait(); !errors.Is(err, errEnds) {
@@ -94,8 +108,14 @@ func exerciseDedupe(t *testing.T, c *cluster, at stateTopics, cfg kafka.Config, 
 		}
 	}
 	cfg.UntilEnd = true
-	noError(t, run(t, at.dedupes(), cfg), "the last run")
+	noError(t, run(t, build(), cfg), "the last run")
+	return fed
+}
 
+// exerciseDedupe sees that each id comes out once, and that the state has all of them.
+func exerciseDedupe(t *testing.T, c *cluster, at stateTopics, cfg kafka.Config, rounds, each int) {
+	t.Helper()
+	fed := exerciseState(t, c, at.dedupes, at.in, cfg, rounds, each)
 	times, known := map[string]int{}, map[string]bool{}
 	for _, r := range c.ReadAll(at.out) {
 		times[string(r.Value)]++
@@ -103,14 +123,38 @@ func exerciseDedupe(t *testing.T, c *cluster, at stateTopics, cfg kafka.Config, 
 	for _, r := range c.ReadAll(at.seen) {
 		known[string(r.Key)] = true
 	}
-	for i := range n {
-		if id := fmt.Sprint("id-", i); times[id] != 1 || !known[id] {
+	for id := range fed {
+		if times[id] != 1 || !known[id] {
 			t.Errorf("%s came out %d times, is in the state: %v", id, times[id], known[id])
 		}
 	}
-	if len(times) != n || len(known) != n {
-		t.Errorf("%d ids came out and %d are in the state, of %d", len(times), len(known), n)
+	if len(times) != len(fed) || len(known) != len(fed) {
+		t.Errorf("%d ids came out and %d are in the state, of %d", len(times), len(known), len(fed))
 	}
+}
+
+// exerciseAggregate sees that each record is counted once: the counts of each id come out from
+// one to the last.
+func exerciseAggregate(t *testing.T, c *cluster, at stateTopics, cfg kafka.Config, rounds, each int) {
+	t.Helper()
+	fed := exerciseState(t, c, at.counts, at.in, cfg, rounds, each)
+	counts := map[string]int{}
+	for _, r := range c.ReadAll(at.out) {
+		id := string(r.Key)
+		if counts[id]++; string(r.Value) != fmt.Sprint(counts[id]) {
+			t.Fatalf("count %d of %s is %s", counts[id], id, r.Value)
+		}
+	}
+	if !maps.Equal(counts, fed) {
+		t.Errorf("%d records of %d ids were counted, of %d and %d", sum(counts), len(counts), sum(fed), len(fed))
+	}
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 // exerciseOpenState has somebody's transaction open in one partition of the state.
@@ -163,14 +207,17 @@ func exerciseOpenState(t *testing.T, c *cluster, at stateTopics, cfg kafka.Confi
 	}
 }
 
-func TestDedupeOverRestarts(t *testing.T) {
+func TestStateOverRestarts(t *testing.T) {
 	t.Parallel()
-	c, at := statePlace(t)
-	cfg := c.config()
-	cfg.Group, cfg.Instance, cfg.UntilEnd = "dedupe", "a", false // else what is open lasts until its time-out
-	exerciseDedupe(t, c, at, cfg, kafkasource.Config{
-		Brokers: cfg.Brokers, Group: cfg.Group, Instance: cfg.Instance, SessionTimeout: cfg.SessionTimeout, HeartbeatInterval: cfg.HeartbeatInterval, Logger: silent,
-	}, 4, 300)
+	for name, exercise := range map[string]func(*testing.T, *cluster, stateTopics, kafka.Config, int, int){"Dedupe": exerciseDedupe, "Aggregate": exerciseAggregate} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, at := statePlace(t)
+			cfg := c.config()
+			cfg.Group, cfg.Instance, cfg.UntilEnd = "state", "a", false // else what is open lasts until its time-out
+			exercise(t, c, at, cfg, 4, 300)
+		})
+	}
 }
 
 func TestStateIsReadToTheEndOfItsLog(t *testing.T) {
