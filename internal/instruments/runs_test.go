@@ -125,6 +125,28 @@ func TestRunsAtOnce(t *testing.T) {
 	}
 }
 
+// What goes to a retry topic untried is counted apart from what failed.
+func TestRecordsBehindOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipeline.New("mill", pipeline.DeadLetter("dlq"), pipeline.OnError(pipeline.RetryLater))
+		in := pipeline.From(p, "in", serde.String(), pipeline.RetryInOrder(time.Hour))
+		pipeline.To(stages.Check(in, "check", func(string) error { return errors.New("no") }), "out", serde.String())
+		c := pipelinetest.NewCluster(pipelinetest.Config{Topics: pipelinetest.TopicsOf(p, 1)})
+		var runs instruments.Runs
+		work := c.Start(t.Context(), p, pipelinetest.Engine(pipeline.Observers(&runs)))
+		c.Feed("in", pipelinetest.Text("k", "a"), pipelinetest.Text("k", "b"), pipelinetest.Text("k", "c"))
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		got := text(t, &runs)
+		if failed, behind := got["leat_stage_retried_later_total{kind=check,pipeline=mill,stage=check}"], got["leat_behind_records_total{pipeline=mill}"]; failed != 1 || behind != 2 {
+			t.Errorf("%v failed and %v were behind", failed, behind)
+		}
+		if err := work.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What waits in a retry topic until it is due is no lag.
 func TestRetryTopicThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

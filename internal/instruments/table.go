@@ -28,6 +28,8 @@ var All = []*Instrument{
 		Help: "Input records whose position is committed, each once."},
 	{Name: "leat.skipped.records", Unit: "{record}", Kind: Counter, read: one(func(s *pipeline.Snapshot) int64 { return s.Skipped }),
 		Help: "Input records that failed and were skipped by policy, in whatever stage."},
+	{Name: "leat.behind.records", Unit: "{record}", Kind: Counter, read: one(func(s *pipeline.Snapshot) int64 { return s.Behind }),
+		Help: "Input records that went to a retry topic untried, behind an earlier one of their key."},
 	RecordDuration,
 
 	StageIn,
