@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -170,7 +171,9 @@ func (l *lookUps[K, In, V]) serve(ctx context.Context, b *keyBatch[K, In, V]) {
 	b.closed = true
 	b.mu.Unlock()
 	defer func() {
-		for _, c := range b.calls {
+		// The chain waits for the first: then all are finished, and what it takes in their
+		// stead is one batch again.
+		for _, c := range slices.Backward(b.calls) {
 			c.finish()
 		}
 	}()
