@@ -54,8 +54,8 @@ var (
 // records were joined with it while a stage behind held it (EnrichAsync, Parallel, Batch) stays.
 // A record without a key is an error.
 //
-// An update costs a record in the topic, an encoding, the other side's decoding, and some
-// allocations beside theirs and join's.
+// An update costs a record in the topic, an encoding, the other side's decoding, and one
+// allocation beside theirs and join's; a new key some more.
 func JoinLatest[L, R, Out any](left pipeline.Stream[L], right pipeline.Stream[R], name string, lefts pipeline.Serde[L], rights pipeline.Serde[R], join func(L, R) (Out, error), cfg JoinConfig, opts ...pipeline.StageOption) pipeline.Stream[Out] {
 	return joined(left, right, name, lefts, rights, func(_ context.Context, p pair[L, R]) (Out, error) { return join(p.left, p.right) }, false, cfg, opts)
 }
@@ -100,7 +100,7 @@ func joined[L, R, Out any](left pipeline.Stream[L], right pipeline.Stream[R], na
 		side(right, name+" (right)", func(v R) sided[L, R] { return sided[L, R]{right: v, isRight: true} }))
 	return pipeline.ApplyState(both, "join", name, cfg.Topic, func(sc *pipeline.StageContext, next pipeline.Next[Out], changes pipeline.Next[[]byte]) pipeline.Next[sided[L, R]] {
 		j := &joiner[L, R, Out]{
-			sc: sc, next: next, topic: cfg.Topic, lefts: lefts, rights: rights, optional: optional,
+			sc: sc, next: next, leftTopic: cfg.Topic + "-left", rightTopic: cfg.Topic + "-right", lefts: lefts, rights: rights, optional: optional,
 			latest: keep(sc, changes, asEncoded, bounds{bytes: cfg.MaxBytes}), join: pipeline.Guard(sc, join), buf: make([]byte, 0, stateBuffer),
 		}
 		j.prepare = pipeline.Guard(sc, j.encode)
@@ -133,7 +133,6 @@ var asEncoded = codec[[]byte]{
 type joiner[L, R, Out any] struct {
 	sc       *pipeline.StageContext
 	next     pipeline.Next[Out]
-	topic    string
 	lefts    pipeline.Serde[L]
 	rights   pipeline.Serde[R]
 	optional bool
@@ -142,9 +141,12 @@ type joiner[L, R, Out any] struct {
 	join    func(context.Context, pair[L, R]) (Out, error)
 	prepare func(context.Context, sided[L, R]) ([]byte, error)
 	other   func(context.Context, encoded) (sided[L, R], error)
-	key     []byte // of the state topic, for look-ups
-	buf     []byte // to encode into
-	out     pipeline.Record[Out]
+	key     []byte           // of the state topic, for look-ups
+	buf     []byte           // to encode into
+	headers pipeline.Headers // that a serde must not write
+	// what serdes take for the topics
+	leftTopic, rightTopic string
+	out                   pipeline.Record[Out]
 }
 
 // encoded is the value of a side in the state.
@@ -206,23 +208,23 @@ func (j *joiner[L, R, Out]) keyOf(key []byte, isRight bool) string {
 	return stringOf(j.key)
 }
 
-func (j *joiner[L, R, Out]) slot(isRight bool, headers *pipeline.Headers) pipeline.Slot {
+func (j *joiner[L, R, Out]) slot(isRight bool) pipeline.Slot {
+	j.headers = j.headers[:0]
 	if isRight {
-		return pipeline.Slot{Topic: j.topic + "-right", Headers: headers}
+		return pipeline.Slot{Topic: j.rightTopic, Headers: &j.headers}
 	}
-	return pipeline.Slot{Topic: j.topic + "-left", Headers: headers}
+	return pipeline.Slot{Topic: j.leftTopic, Headers: &j.headers}
 }
 
 // encode returns a value as it is kept, or nil if it deletes.
 func (j *joiner[L, R, Out]) encode(ctx context.Context, v sided[L, R]) (data []byte, err error) {
-	var headers pipeline.Headers
-	at := j.slot(v.isRight, &headers)
+	at := j.slot(v.isRight)
 	if v.isRight {
 		data, err = j.rights.Append(ctx, j.buf, at, v.right)
 	} else {
 		data, err = j.lefts.Append(ctx, j.buf, at, v.left)
 	}
-	if err == nil && len(headers) > 0 {
+	if err == nil && len(j.headers) > 0 {
 		err = pipeline.Fatal(errHeaders)
 	}
 	return bytes.Clone(data), err // what is kept has no room behind it
@@ -230,7 +232,7 @@ func (j *joiner[L, R, Out]) encode(ctx context.Context, v sided[L, R]) (data []b
 
 func (j *joiner[L, R, Out]) decode(ctx context.Context, e encoded) (v sided[L, R], err error) {
 	v.isRight = e.isRight
-	at := j.slot(e.isRight, new(pipeline.Headers))
+	at := j.slot(e.isRight)
 	if e.isRight {
 		v.right, err = j.rights.Decode(ctx, at, e.data)
 	} else {
