@@ -158,7 +158,8 @@ func (a *auditor) settle(r *kgo.Record, fates map[string]*fate, key string) *fat
 	if !same(r.Key, f.in.Key) {
 		a.t.Errorf("%s: key %q, was %q", place(r), r.Key, f.in.Key)
 	}
-	if !r.Timestamp.Equal(f.in.Timestamp) {
+	// That of the dead letters' topic is its log's (topics.go); theirs is in a header.
+	if appended := r.Topic == "orders.dlq" && r.Timestamp.After(f.in.Timestamp); !appended && !r.Timestamp.Equal(f.in.Timestamp) {
 		a.t.Errorf("%s: timestamp %v, was %v", place(r), r.Timestamp, f.in.Timestamp)
 	}
 	want := f.in.Headers
