@@ -70,7 +70,7 @@ func TestTerminatedConnections(t *testing.T) {
 	var want []string
 	bad, ended := 0, 0
 	checktest.Await(t, "the worker's start", 30*time.Second, func() bool { return w.Stats().Sessions > 0 })
-	for round := range 20 {
+	for round := range 10 {
 		for i := range 30 {
 			v := fmt.Sprintf("%d-%d", round, i)
 			if i == 5 {
@@ -80,17 +80,20 @@ func TestTerminatedConnections(t *testing.T) {
 			}
 			c.Feed("in", pipelinetest.Text(v, v))
 		}
-		var n int
-		err := other.QueryRow(`SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
-			WHERE application_name = current_setting('search_path')`).Scan(&n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ended += n
+		checktest.Await(t, "a connection to end", 30*time.Second, func() bool {
+			var n int
+			err := other.QueryRow(`SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+				WHERE application_name = current_setting('search_path')`).Scan(&n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended += n
+			return n > 0
+		})
 		select {
 		case <-w.Done():
 			t.Fatal(w.Wait())
-		case <-time.After(time.Duration(round) * 3 * time.Millisecond):
+		case <-time.After(time.Duration(round) * 6 * time.Millisecond):
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -103,9 +106,6 @@ func TestTerminatedConnections(t *testing.T) {
 	}
 	if err := check(other, want, bad); err != nil {
 		t.Error(err)
-	}
-	if ended < 5 {
-		t.Errorf("%d connections were ended; that shows nothing", ended)
 	}
 	t.Logf("%d connections ended, %d aborts, %d sessions", ended, w.Stats().Aborts, w.Stats().Sessions)
 }
