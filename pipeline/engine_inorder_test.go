@@ -112,6 +112,29 @@ func TestRetryInOrder(t *testing.T) {
 	})
 }
 
+// Topics of other names do the same.
+func TestRetryInOrderTopics(t *testing.T) {
+	for want, names := range map[string][2]string{"again again.keys": {"again", "again.keys"}, "in.retry keys": {"", "keys"}, "again in.retry.marks": {"again", ""}} {
+		inBubble(t, func(t *testing.T) {
+			p := pipeline.New("test", pipeline.DeadLetter("dlq"), pipeline.OnError(pipeline.RetryLater))
+			in := pipeline.From(p, "in", serde.String(), pipeline.RetryInOrderTopics(names[0], names[1], time.Minute))
+			pipeline.To(calls(failsInOrder)(in), "out", serde.String())
+			c := clusterOf(p, 1)
+			keyed(c, 0, "a 1 fails 1", "a 2", "b 1")
+			w := c.Start(t.Context(), p)
+			settle(time.Second)
+			expectTexts(t, c, "out", "b 1")
+			topic, marks, _ := strings.Cut(want, " ")
+			if n, m := len(c.Records(topic)), len(c.Records(marks)); n != 2 || m != 2 {
+				t.Errorf("%d records in %s and %d in %s", n, topic, m, marks)
+			}
+			settle(time.Minute)
+			expectTexts(t, c, "out", "b 1", "a 1 fails 1", "a 2")
+			stop(t, w)
+		})
+	}
+}
+
 // What is out of retries becomes a dead letter, and those behind it go on. Records without a key
 // are retried, too, and mark nothing.
 func TestRetryInOrderGivesUp(t *testing.T) {

@@ -23,13 +23,17 @@ import (
 // [TableCatcher]. Stages that hold records (EnrichAsync, Parallel, Batch) do not keep such
 // an order: with one of them the pipeline fails with [ErrOrder]. At least once, a replay
 // after a failure may repeat records out of order.
-func RetryInOrder(delays ...time.Duration) StageOption {
+func RetryInOrder(delays ...time.Duration) StageOption { return RetryInOrderTopics("", "", delays...) }
+
+// RetryInOrderTopics is [RetryInOrder] with topics of any names, one for what is to be retried and
+// one for the marks. An empty name stands for that which RetryInOrder gives.
+func RetryInOrderTopics(topic, marks string, delays ...time.Duration) StageOption {
 	return stageOptionFunc(func(c *stageConfig) {
 		if len(delays) == 0 {
 			c.mistake = errors.New("RetryInOrder without a delay; give one for each retry")
 			return
 		}
-		c.order = &order{delays: delays}
+		c.order = &order{delays: delays, topic: topic, marks: marks}
 		c.retries = append(c.retries, retryTopic{delay: delays[0]})
 	})
 }
@@ -37,6 +41,7 @@ func RetryInOrder(delays ...time.Duration) StageOption {
 // order is what an input that is retried in order has beside its one retry topic.
 type order struct {
 	delays []time.Duration
+	topic  string // or empty, for the input's name with .retry
 	marks  string // topic
 }
 

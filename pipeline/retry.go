@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -69,8 +70,8 @@ func (n *node) nameRetries() {
 		if len(n.cfg.retries) > 1 {
 			n.p.mistake("input %q: RetryInOrder has a retry topic of its own; leave the others out", n.name)
 		}
-		n.cfg.retries = []retryTopic{{topic: n.topics[0] + ".retry", delay: o.delays[0], named: true}}
-		o.marks = n.topics[0] + ".retry.marks"
+		n.cfg.retries = []retryTopic{{topic: cmp.Or(o.topic, n.topics[0]+".retry"), delay: o.delays[0], named: true}}
+		o.marks = cmp.Or(o.marks, n.topics[0]+".retry.marks")
 	}
 	for i := range n.cfg.retries {
 		if r := &n.cfg.retries[i]; !r.named {
