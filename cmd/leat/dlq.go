@@ -20,21 +20,7 @@ var dlqCommands = []command{
 }
 
 func runDLQ(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 {
-		for _, c := range dlqCommands {
-			if c.name == args[0] {
-				return c.run(ctx, args[1:], stdout, stderr)
-			}
-		}
-		if !strings.HasPrefix(args[0], "-") {
-			fmt.Fprintf(stderr, "leat dlq: no command %q\n", args[0])
-		}
-	}
-	fmt.Fprintln(stderr, "usage: leat dlq COMMAND [flags]\n\ncommands:")
-	for _, c := range dlqCommands {
-		fmt.Fprintf(stderr, "  %-8s  %s\n", c.name, c.summary)
-	}
-	return errUsage
+	return runSubcommand(ctx, "leat dlq", dlqCommands, args, stdout, stderr)
 }
 
 // dlqOptions are the flags that the subcommands share.

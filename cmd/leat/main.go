@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -59,4 +60,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "  %-8s %s\n", c.name, c.summary)
 	}
 	return 2
+}
+
+// runSubcommand runs one of a command's subcommands. name is what the user has called.
+func runSubcommand(ctx context.Context, name string, all []command, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 {
+		for _, c := range all {
+			if c.name == args[0] {
+				return c.run(ctx, args[1:], stdout, stderr)
+			}
+		}
+		if !strings.HasPrefix(args[0], "-") {
+			fmt.Fprintf(stderr, "%s: no command %q\n", name, args[0])
+		}
+	}
+	fmt.Fprintf(stderr, "usage: %s COMMAND [flags]\n\ncommands:\n", name)
+	for _, c := range all {
+		fmt.Fprintf(stderr, "  %-8s  %s\n", c.name, c.summary)
+	}
+	return errUsage
 }

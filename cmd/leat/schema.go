@@ -25,21 +25,7 @@ var schemaCommands = []command{
 }
 
 func runSchema(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 {
-		for _, c := range schemaCommands {
-			if c.name == args[0] {
-				return c.run(ctx, args[1:], stdout, stderr)
-			}
-		}
-		if !strings.HasPrefix(args[0], "-") {
-			fmt.Fprintf(stderr, "leat schema: no command %q\n", args[0])
-		}
-	}
-	fmt.Fprintln(stderr, "usage: leat schema COMMAND [flags]\n\ncommands:")
-	for _, c := range schemaCommands {
-		fmt.Fprintf(stderr, "  %-8s  %s\n", c.name, c.summary)
-	}
-	return errUsage
+	return runSubcommand(ctx, "leat schema", schemaCommands, args, stdout, stderr)
 }
 
 // parseSchema parses a subcommand's flags. The first line of takes is what it takes
