@@ -34,7 +34,8 @@ func TestClassesOfBrokerErrors(t *testing.T) {
 			c := out(t, 1)
 			c.refuse(code, always)
 			p := c.producer(kafka.ProducerSettings{Producer: kafka.ProducerConfig{
-				RequestTimeout: 800 * time.Millisecond, DeliveryTimeout: time.Second, RetryBackoff: 5 * time.Millisecond,
+				// An attempt that takes longer than its time-out has an error of its own.
+				RequestTimeout: 5 * time.Second, DeliveryTimeout: 6 * time.Second, RetryBackoff: 5 * time.Millisecond,
 			}})
 			_, err := p.SendSync(t.Context(), record("key", "secret"))
 			e, ok := errors.AsType[*kafka.DeliveryError](err)
