@@ -28,7 +28,7 @@ func TestWorkersAreExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := workload.Usual(1, inputPartitions)
 			g.Bursts, g.Swells = 0.0005, 0.001
-			r := newRig(t, startEmbedded(t), "exact", g, true)
+			r := newRig(t, startEmbedded(t), "exact", g, true, o.manifests)
 			o.brokers, o.topics, o.group = r.brokers, r.topics, r.group
 			report := r.runInProcess(o)
 			if err := report.Err(); err != nil {

@@ -40,6 +40,9 @@ func (r *rig) process(t *testing.T, binary, name string, flags ...string) *proce
 		"worker", "-brokers", strings.Join(r.brokers, ","), "-topics", r.group, "-group", r.group, "-instance", name,
 		"-heartbeat-interval", "500ms", "-session-timeout", "10s",
 	}, flags...)
+	if r.topics.Counts != "" {
+		args = append(args, "-counts")
+	}
 	p := &process{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = r.recorder.Worker(name), &p.stderr
 	if err := p.cmd.Start(); err != nil {
@@ -122,7 +125,7 @@ func TestKilledWorkersAreExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := workload.Usual(2, inputPartitions)
 			g.Bursts = 0.0001
-			r := newRig(t, realBrokers(t), "killed-"+name, g, false)
+			r := newRig(t, realBrokers(t), "killed-"+name, g, false, name != "stateless")
 			if err := r.killed(t, 100_000, flags...).Err(); err != nil {
 				t.Error(err)
 			}
@@ -132,7 +135,7 @@ func TestKilledWorkersAreExact(t *testing.T) {
 
 // TestCheckerNoticesAtLeastOnce is the proof that the one above can fail.
 func TestCheckerNoticesAtLeastOnce(t *testing.T) {
-	r := newRig(t, realBrokers(t), "doubled", workload.Usual(3, inputPartitions), false)
+	r := newRig(t, realBrokers(t), "doubled", workload.Usual(3, inputPartitions), false, false)
 	report := r.killed(t, 100_000, "-delivery", "at-least-once", "-commit-interval", "1s")
 	for _, want := range []check.Invariant{check.Delivered, check.Ordered, check.Atomic} {
 		if !report.Violated(want) {

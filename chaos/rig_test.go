@@ -32,12 +32,15 @@ const (
 	limit            = 2 * time.Minute // of a run; only a failing one takes it
 )
 
-// newRig creates topics and begins to record.
-func newRig(t testing.TB, brokers []string, name string, g workload.Generator, byMarkers bool) *rig {
+// newRig creates topics, with one for counts if workers count, and begins to record.
+func newRig(t testing.TB, brokers []string, name string, g workload.Generator, byMarkers, counts bool) *rig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	r := &rig{t: t, ctx: ctx, brokers: brokers, topics: workload.NewTopics(name), group: name, written: make(chan error, 1)}
+	if counts {
+		r.topics = r.topics.WithCounts(name)
+	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
 		t.Fatal(err)

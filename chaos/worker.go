@@ -68,6 +68,7 @@ func parseWorker(args []string) (workerOptions, error) {
 	assignment := fs.String("assignment", "cooperative", "how partitions are shared: cooperative, range or roundrobin")
 	delivery := fs.String("delivery", "exactly-once", "the guarantee: exactly-once, or at-least-once, which the checker must notice")
 	fs.BoolVar(&o.manifests, "manifest", true, "write units with manifests; without them no stage has state")
+	counts := fs.Bool("counts", false, "count the inputs of each key, in a topic")
 	fs.Float64Var(&o.aborts, "aborts", 0, "`share` of transactions that are made to fail, from 0 to below 1")
 	fs.Uint64Var(&o.seed, "seed", 0, "`seed` of which transactions fail")
 	fs.DurationVar(&o.statusEvery, "status", statusEvery, "time between statuses")
@@ -95,6 +96,9 @@ func parseWorker(args []string) (workerOptions, error) {
 	o.delivery, ok = deliveries[*delivery]
 	mistake(!ok, "-delivery is exactly-once or at-least-once, not %q", *delivery)
 	o.brokers, o.topics = strings.Split(*brokers, ","), workload.NewTopics(*topics)
+	if *counts {
+		o.topics = o.topics.WithCounts(*topics)
+	}
 	if len(errs) > 0 {
 		errs = append(errs, flag.ErrHelp)
 	}

@@ -19,6 +19,7 @@ import (
 type input struct {
 	value []byte
 	unit  *unit
+	count uint64 // 0 without counts
 }
 
 // output is what an input makes.
@@ -43,11 +44,48 @@ func newPipeline(o workerOptions, w *reporter) *pipeline.Pipeline {
 		return errors.Join(o.slow.pass(ctx), in.check())
 	})
 	kept := stages.Filter(known, "kept", input.kept)
+	if o.topics.Counts != "" {
+		kept = numbered(kept, o.topics.Counts)
+	}
 	made := stages.FlatMapRecord(kept, "make", outputsOf)
 	counted := stages.Peek(made, "count", output.count)
 	stages.Route(counted, "outputs", func(out output) string { return o.topics.Outputs[out.topic] },
 		o.topics.Outputs[workload.Left:workload.Right+1], outputSerde{})
 	return p
+}
+
+// number is the how many-th of its key the input in it is. What is kept is the count.
+type number struct {
+	count uint64
+	input input
+}
+
+// numbered gives inputs their numbers, which are state.
+func numbered(s pipeline.Stream[input], topic string) pipeline.Stream[input] {
+	add := func(_ context.Context, w stages.Windowed[number], r *pipeline.Record[input]) (number, error) {
+		return number{w.Value.count + 1, r.Value}, nil
+	}
+	counts := stages.AggregateRecord(s, "counts", numberSerde{}, add, stages.AggregateConfig{Topic: topic})
+	return stages.Map(counts, "numbered", func(w stages.Windowed[number]) (input, error) {
+		in := w.Value.input
+		in.count = w.Value.count
+		return in, nil
+	})
+}
+
+// numberSerde keeps counts.
+type numberSerde struct{}
+
+func (numberSerde) Append(_ context.Context, dst []byte, _ pipeline.Slot, v number) ([]byte, error) {
+	return binary.BigEndian.AppendUint64(dst, v.count), nil
+}
+
+func (numberSerde) Decode(_ context.Context, _ pipeline.Slot, data []byte) (v number, err error) {
+	if len(data) != 8 {
+		return v, errors.New("no count")
+	}
+	v.count = binary.BigEndian.Uint64(data)
+	return v, nil
 }
 
 var errKind = errors.New("the input is of no known kind")
@@ -87,10 +125,13 @@ func outputsOf(_ context.Context, r *pipeline.Record[input]) ([]pipeline.Record[
 	}
 	var outs []pipeline.Record[output]
 	for i := range count {
-		value := append(make([]byte, 0, len(in.value)), byte(i))
+		value := append(make([]byte, 0, len(in.value)+8), byte(i))
 		value = append(value, in.value[1:workload.Head]...)
 		for _, b := range in.value[workload.Head:] {
 			value = append(value, b^byte(37*(i+1)))
+		}
+		if in.count > 0 {
+			value = binary.BigEndian.AppendUint64(value, in.count)
 		}
 		topic := workload.Right
 		if (number/3+i)%2 == 0 {

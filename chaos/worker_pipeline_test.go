@@ -16,7 +16,10 @@ import (
 
 func compileWorker(t *testing.T, o workerOptions) (*pipeline.Task, *reporter) {
 	t.Helper()
-	o.topics = workload.NewTopics("t")
+	counts := o.topics.Counts != ""
+	if o.topics = workload.NewTopics("t"); counts {
+		o.topics = o.topics.WithCounts("t")
+	}
 	w := newReporter("w", "1", io.Discard)
 	task, err := newPipeline(o, w).Compile(pipeline.Partition{Topic: o.topics.Input, Partition: 3}, pipeline.TaskConfig{MaxRecordSize: 1 << 20})
 	if err != nil {
@@ -33,18 +36,26 @@ func inputRecord(offset int64, in workload.Input) *pipeline.Raw {
 // input through both.
 func TestPipelineAndModelAgree(t *testing.T) {
 	g := workload.Generator{Seed: 5, Partitions: 9, Keys: 100, Nulls: 0.1, Dropped: 0.1, Poison: 0.1, Swells: 0.01, Large: 0.01}
-	topics := workload.NewTopics("t")
-	for _, manifests := range []bool{true, false} {
-		task, _ := compileWorker(t, workerOptions{manifests: manifests})
-		kinds := map[workload.Kind]int{}
+	topics := workload.NewTopics("t").WithCounts("t")
+	for _, stateful := range []bool{true, false} {
+		o := workerOptions{manifests: stateful}
+		if stateful {
+			o.topics = topics
+		}
+		task, _ := compileWorker(t, o)
+		kinds, counts := map[workload.Kind]int{}, workload.Counts{}
 		for n := range uint64(2000) {
 			in := g.Input(n)
 			kinds[workload.KindOf(in.Value)]++
 			if err := task.Process(t.Context(), inputRecord(int64(n), in)); err != nil {
 				t.Fatal(err)
 			}
-			outs := task.Outputs()
-			workload.Model(in.Value, func(want workload.Expected) {
+			outs := slices.DeleteFunc(slices.Clone(task.Outputs()), func(o pipeline.Output) bool { return o.Topic == topics.Counts })
+			var count uint64
+			if stateful {
+				count = counts.Next(in.Key, in.Value)
+			}
+			workload.Model(in.Value, count, func(want workload.Expected) {
 				if len(outs) == 0 {
 					t.Fatalf("input %d of kind %q: %+v is missing", n, rune(workload.KindOf(in.Value)), want)
 				}

@@ -10,6 +10,7 @@ import (
 
 // Expectation is what must come of an input: about 60 bytes for each record of it.
 type Expectation struct {
+	counting   bool
 	partitions []expectedPartition
 	kinds      map[workload.Kind]int64
 	outputs    int64
@@ -18,6 +19,7 @@ type Expectation struct {
 type expectedPartition struct {
 	inputs  []expectedInput // by offset
 	outputs []expected
+	counts  workload.Counts
 }
 
 type expectedInput struct {
@@ -32,14 +34,16 @@ type expected struct {
 	index      uint8
 }
 
-// NewExpectation returns one of no input.
-func NewExpectation() *Expectation { return &Expectation{kinds: map[workload.Kind]int64{}} }
+// NewExpectation returns one of no input. counting says that workers count.
+func NewExpectation(counting bool) *Expectation {
+	return &Expectation{counting: counting, kinds: map[workload.Kind]int64{}}
+}
 
 // Add asks the model for what must come of an input. Inputs of a partition are added
 // in their order.
 func (x *Expectation) Add(partition int32, offset int64, key, value []byte) {
 	for int(partition) >= len(x.partitions) {
-		x.partitions = append(x.partitions, expectedPartition{})
+		x.partitions = append(x.partitions, expectedPartition{counts: workload.Counts{}})
 	}
 	p := &x.partitions[partition]
 	for int64(len(p.inputs)) < offset {
@@ -48,7 +52,11 @@ func (x *Expectation) Add(partition int32, offset int64, key, value []byte) {
 	x.kinds[workload.KindOf(value)]++
 	in := expectedInput{first: uint32(len(p.outputs)), there: true}
 	hash := history.Hash(key)
-	workload.Model(value, func(out workload.Expected) {
+	var count uint64
+	if x.counting {
+		count = p.counts.Next(key, value)
+	}
+	workload.Model(value, count, func(out workload.Expected) {
 		in.n++
 		x.outputs++
 		p.outputs = append(p.outputs, expected{key: hash, value: history.Hash(out.Value), topic: uint8(out.Topic), index: uint8(out.Index)})

@@ -21,7 +21,7 @@ type long struct {
 // scene makes its evidence, with one live reader. The run takes an hour, and a fault a
 // third of the time to the next. The values are small, since none is kept.
 func (l long) scene(t testing.TB) *scene {
-	s := &scene{t: t, Evidence: Evidence{Expectation: NewExpectation(), History: &history.History{Reread: &history.Log{Name: "reread", Units: history.NewUnits()}}}}
+	s := &scene{t: t, Evidence: Evidence{Expectation: NewExpectation(false), History: &history.History{Reread: &history.Log{Name: "reread", Units: history.NewUnits()}}}}
 	for topic := range s.Reread.Records {
 		s.Reread.Records[topic] = make([][]history.Record, l.outputs)
 	}
@@ -43,7 +43,7 @@ func (l long) scene(t testing.TB) *scene {
 			*m = workload.Manifest{Unit: fmt.Sprintf("w0-1-%d-%d", p, offset), Partition: p, First: offset}
 		}
 		m.Last = offset
-		workload.Model(value, func(out workload.Expected) { s.write(m, offset, key, out) })
+		workload.Model(value, 0, func(out workload.Expected) { s.write(m, offset, key, out) })
 		last := n >= l.inputs-l.partitions
 		if (int(offset)+1)%unit == 0 || last {
 			committed[p] = offset + 1

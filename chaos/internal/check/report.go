@@ -38,7 +38,7 @@ const defaultLimit = 30 * time.Second
 
 // Expect reads an input topic and asks the model what must come of it.
 func Expect(ctx context.Context, brokers []string, topics workload.Topics) (*Expectation, error) {
-	x := NewExpectation()
+	x := NewExpectation(topics.Counts != "")
 	ends, err := history.ReadInput(ctx, brokers, topics.Input, func(r *kgo.Record) { x.Add(r.Partition, r.Offset, r.Key, r.Value) })
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func newScene(t *testing.T) *scene {
 	g.Keys, g.Large, g.Swells, g.Poison = 30, 0, 0.01, 0.02
 	units := history.NewUnits()
 	s := &scene{t: t, Evidence: Evidence{
-		Expectation: NewExpectation(),
+		Expectation: NewExpectation(true),
 		History: &history.History{
 			Reread: &history.Log{Name: "reread", Units: units},
 			Live:   []*history.Log{{Name: "live", Units: units}},
@@ -47,6 +47,10 @@ func newScene(t *testing.T) *scene {
 	}
 	var offsets [scenePartitions]int64
 	var manifests [scenePartitions]workload.Manifest
+	var counts [scenePartitions]workload.Counts
+	for p := range counts {
+		counts[p] = workload.Counts{}
+	}
 	for n := range uint64(sceneInputs) {
 		in := g.Input(n)
 		p, offset := in.Partition, offsets[in.Partition]
@@ -57,7 +61,7 @@ func newScene(t *testing.T) *scene {
 			*m = workload.Manifest{Unit: fmt.Sprintf("w-%d-%d", p, offset), Partition: p, First: offset}
 		}
 		m.Last = offset
-		workload.Model(in.Value, func(out workload.Expected) { s.write(m, offset, in.Key, out) })
+		workload.Model(in.Value, counts[p].Next(in.Key, in.Value), func(out workload.Expected) { s.write(m, offset, in.Key, out) })
 		if offset%sceneUnit == sceneUnit-1 {
 			s.commit(m, offsets[:])
 		}

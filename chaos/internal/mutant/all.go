@@ -207,4 +207,13 @@ var All = []Mutant{
 		}},
 		Scenarios: []string{"aborts"},
 	},
+	{
+		Name: "counts-outlive-abort", Without: "state that is kept in a topic is put back when its transaction is aborted",
+		Edits: []Edit{{
+			File: "stages/store.go",
+			Old:  "	for len(k.log) > 0 {\n		was := ",
+			New:  "	for false {\n		was := ",
+		}},
+		Scenarios: []string{"aborts"},
+	},
 }

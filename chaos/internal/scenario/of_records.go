@@ -28,7 +28,7 @@ var ofRecords = []Scenario{
 		Generator: func(g *workload.Generator) {
 			g.Poison, g.Nulls, g.Swells, g.Bursts, g.Dropped = 0, 0, 0, 0, 1
 		},
-		Flags: []string{"-manifest=false"},
+		Flags: []string{"-manifest=false"}, Stateless: true,
 		Play: func(ctx context.Context, r *Run) error {
 			r.MustReach("transactions without records", r.Scaled(50), r.commits)
 			return r.crash(ctx, 0.5)

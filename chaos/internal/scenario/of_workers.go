@@ -18,7 +18,7 @@ var ofWorkers = []Scenario{
 	},
 	{
 		Name: "aborts-stateless", About: "the same, with a pipeline none of whose stages has state",
-		Flags: []string{"-aborts", "0.33", "-manifest=false"}, Play: aborts,
+		Flags: []string{"-aborts", "0.33", "-manifest=false"}, Stateless: true, Play: aborts,
 	},
 	{
 		Name: "kill-worker", About: "kill -9 of a worker, five times",

@@ -130,6 +130,9 @@ func Play(ctx context.Context, cfg Config, s Scenario, seed uint64) Result {
 		Cluster: cfg.Cluster, Rand: rand.New(rand.NewPCG(seed, 0x1ea7)), cfg: cfg, scenario: s, group: name,
 		topics: workload.NewTopics(name), dir: filepath.Join(cfg.Dir, name), log: cfg.Logger.With("scenario", s.Name), workers: map[string]*worker{},
 	}
+	if !s.Stateless {
+		r.topics = r.topics.WithCounts(name)
+	}
 	ctx, r.fail = context.WithCancelCause(ctx)
 	defer r.fail(nil)
 	result.Dir = r.dir

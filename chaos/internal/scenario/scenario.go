@@ -27,6 +27,8 @@ type Scenario struct {
 	Dynamic bool
 	// Spares says that a producer's retries cure all of it: no transaction may suffer.
 	Spares bool
+	// Stateless workers do not count (see package workload).
+	Stateless bool
 	// Flags are further ones of the workers.
 	Flags []string
 	// Inputs and Rate are what is written, and more until the scenario is played.

@@ -76,6 +76,9 @@ func (r *Run) Launch(name, instance string, flags ...string) error {
 		"-seed", fmt.Sprint(seed), "-session-timeout", SessionTimeout.String(), "-heartbeat-interval", heartbeatInterval.String(),
 		"-transaction-timeout", TransactionTimeout.String(),
 	}, r.scenario.Flags, flags)
+	if r.topics.Counts != "" {
+		args = append(args, "-counts")
+	}
 	cmd := exec.Command(r.cfg.Worker, args...)
 	cmd.Stdout, cmd.Stderr = r.recorder.Worker(name), log
 	p, err := process.Start(cmd)

@@ -15,7 +15,7 @@ import (
 func (c *Config) thousand(d time.Duration) scenario.Scenario {
 	return scenario.Scenario{
 		Name: "soak-thousand", About: "a thousand input partitions; a worker is killed, a broker is killed, and each worker is told to stop",
-		Partitions: 1000, Rate: rate, Inputs: uint64(rate * d.Seconds()), Generator: small, Every: time.Second,
+		Partitions: 1000, Stateless: true, Rate: rate, Inputs: uint64(rate * d.Seconds()), Generator: small, Every: time.Second,
 		Bounds: check.Bounds{Goroutines: 6000, RSS: 900 << 20},
 		Play: func(ctx context.Context, r *scenario.Run) error {
 			p := newPlay(r, c.Out)

@@ -18,6 +18,10 @@
 //     its value of [SwollenSize] or [BurstSize] bytes that do not compress is more than
 //     the producer takes, or than the topic's max.message.bytes ([RightMaxMessageBytes]).
 //
+// With counts, the value of a regular input's output ends with eight bytes more, big endian:
+// the how many-th of its key it is, in its partition, of those that are null or regular.
+// That is state of the worker's, in a topic.
+//
 // Outputs have their input's key, and the headers [HeaderPartition], [HeaderOffset]
 // and [HeaderIndex]; with units, also [HeaderUnit]. A dead letter has its input's key
 // and value, and its place in Leat's headers.

@@ -27,6 +27,9 @@ const (
 	RightMaxMessageBytes = 512 << 10
 )
 
+// CountsRoom is by how many partitions the input may grow, if workers count.
+const CountsRoom = 9
+
 // The headers of outputs, with decimal text: where the input stood, the output's
 // index, and the unit's name.
 const (
@@ -56,6 +59,8 @@ type Topics struct {
 	Input string
 	// Outputs are the output topics, by number.
 	Outputs [NumOutputs]string
+	// Counts is where workers keep their counts, or empty: they have none.
+	Counts string
 }
 
 // NewTopics returns names that begin with prefix.
@@ -68,8 +73,20 @@ func NewTopics(prefix string) Topics {
 	}
 }
 
+// WithCounts returns the topics of workers that count.
+func (t Topics) WithCounts(prefix string) Topics {
+	t.Counts = prefix + ".counts"
+	return t
+}
+
 // All returns all names.
-func (t Topics) All() []string { return append([]string{t.Input}, t.Outputs[:]...) }
+func (t Topics) All() []string {
+	all := append([]string{t.Input}, t.Outputs[:]...)
+	if t.Counts != "" {
+		all = append(all, t.Counts)
+	}
+	return all
+}
 
 // Manifest is the JSON value of a manifest: what a unit consists of.
 type Manifest struct {

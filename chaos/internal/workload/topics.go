@@ -17,7 +17,7 @@ import (
 // brokers' default.
 func (t Topics) Create(ctx context.Context, client *kgo.Client, input, outputs int32, replication int16) error {
 	admin := kadm.NewClient(client)
-	limit := strconv.Itoa(RightMaxMessageBytes)
+	limit, compact := strconv.Itoa(RightMaxMessageBytes), "compact"
 	for _, topic := range t.All() {
 		partitions, settings := outputs, map[string]*string{}
 		switch topic {
@@ -25,6 +25,8 @@ func (t Topics) Create(ctx context.Context, client *kgo.Client, input, outputs i
 			partitions = input
 		case t.Outputs[Right]:
 			settings["max.message.bytes"] = &limit
+		case t.Counts: // the input may grow
+			partitions, settings["cleanup.policy"] = input+CountsRoom, &compact
 		}
 		if _, err := admin.CreateTopic(ctx, partitions, replication, settings, topic); err != nil {
 			return fmt.Errorf("create topic %s: %w", topic, err)

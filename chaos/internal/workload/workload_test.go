@@ -41,7 +41,7 @@ func TestModel(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := c.want
-			Model(c.value, func(got Expected) {
+			Model(c.value, 0, func(got Expected) {
 				if len(want) == 0 {
 					t.Fatalf("%+v more than wanted", got)
 				}
@@ -54,6 +54,39 @@ func TestModel(t *testing.T) {
 				t.Errorf("%+v is missing", want)
 			}
 		})
+	}
+}
+
+// TestModelOfCounts has the number of an input at the end of each of its outputs.
+func TestModelOfCounts(t *testing.T) {
+	regular := func(number uint64) []byte {
+		return append(binary.BigEndian.AppendUint64([]byte{byte(Regular)}, number), 'A')
+	}
+	counts := Counts{}
+	for i, c := range []struct {
+		key   string
+		value []byte
+		want  uint64
+	}{
+		{"a", regular(2), 1}, {"b", regular(2), 1}, {"a", nil, 2}, {"a", []byte("poison"), 0}, {"a", append([]byte{byte(Dropped)}, regular(1)[1:]...), 0}, {"a", regular(2), 3},
+	} {
+		n := counts.Next([]byte(c.key), c.value)
+		if n != c.want {
+			t.Errorf("input %d is number %d, want %d", i, n, c.want)
+		}
+		outs := 0
+		Model(c.value, n, func(out Expected) {
+			outs++
+			if KindOf(c.value) != Regular {
+				return
+			}
+			if end := binary.BigEndian.Uint64(out.Value[len(out.Value)-8:]); end != c.want || len(out.Value) != len(c.value)+8 {
+				t.Errorf("output %d of input %d ends with %d", out.Index, i, end)
+			}
+		})
+		if KindOf(c.value) == Regular && outs != 3 {
+			t.Errorf("input %d has %d outputs", i, outs)
+		}
 	}
 }
 
