@@ -168,9 +168,6 @@ func (a *aggregator[T, A]) add(ctx context.Context, r *pipeline.Record[T], start
 			return err
 		}
 	}
-	if !found && a.kept.bytes >= a.cfg.MaxBytes {
-		return a.sc.Fail(pipeline.Fatal(fmt.Errorf("%w: %d bytes of %d keys and windows; raise MaxBytes, or use shorter windows or less Grace", ErrStateFull, a.kept.bytes, a.kept.len)))
-	}
 	f := folded[T, A]{record: r, before: before.data}
 	if a.cfg.Window > 0 {
 		f.window.Start, f.window.End = time.UnixMilli(start).UTC(), time.UnixMilli(start+a.cfg.Window.Milliseconds()).UTC()
@@ -178,6 +175,9 @@ func (a *aggregator[T, A]) add(ctx context.Context, r *pipeline.Record[T], start
 	f, err := a.fold(ctx, f)
 	if err != nil {
 		return err
+	}
+	if grows := !found && f.after != nil || len(f.after) > len(before.data); grows && a.kept.bytes >= a.cfg.MaxBytes {
+		return a.sc.Fail(pipeline.Fatal(fmt.Errorf("%w: %d bytes of %d keys and windows; raise MaxBytes, or use shorter windows or less Grace", ErrStateFull, a.kept.bytes, a.kept.len)))
 	}
 	now := total{start: start, latest: r.Timestamp.UnixMilli(), data: f.after, current: this.Offset}
 	if found {
