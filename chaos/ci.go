@@ -119,7 +119,7 @@ func ciCommand(ctx context.Context, args []string) error {
 			results = append(results, r)
 			tell(r)
 			if r.Err != nil {
-				failed = append(failed, fmt.Errorf("%s, seed %d", sc.Name, n))
+				failed = append(failed, fmt.Errorf("%s, seed %d: %w", sc.Name, n, r.Err))
 			}
 		}
 	}

@@ -28,7 +28,10 @@ func (w *Worker) failedLocked(op string, err error) {
 		return
 	}
 	w.reject(err)
-	if w.stopCtx.Err() != nil { // there will be no replay in this run
+	switch stopping := w.stopCtx.Err() != nil; { // if so, there will be no replay in this run
+	case stopping && errors.Is(err, ErrRebalanced): // nobody needs to do anything
+		w.log.Warn("stopped without the last commit, for the group has rebalanced; its input is processed again by whoever has it now", "error", err)
+	case stopping:
 		w.fail(fmt.Errorf("pipeline %q: stopped without its last commit, whose input is processed again at the next start: %s: %w", w.p.name, op, err))
 	}
 	switch v := verdictOf(err); {

@@ -234,6 +234,20 @@ func TestStateOfAZombie(t *testing.T) {
 func TestRestoreIsInterrupted(t *testing.T) {
 	for name, act := range map[string]func(t *testing.T, c *pipelinetest.Cluster, w *pipelinetest.Worker){
 		"stop": func(t *testing.T, _ *pipelinetest.Cluster, w *pipelinetest.Worker) { stop(t, w) },
+		// Most clients say no more than that their context has ended.
+		"stop, with an error of the client": func(t *testing.T, c *pipelinetest.Cluster, w *pipelinetest.Worker) {
+			stop(t, w)
+			c.OnStep(func(ctx context.Context, e pipelinetest.Event) error {
+				if e.Step == pipelinetest.StepRestore && e.When == pipelinetest.Before {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			})
+			w = c.Start(t.Context(), build(count("state")))
+			settle(time.Second)
+			stop(t, w)
+		},
 		"revoke": func(t *testing.T, c *pipelinetest.Cluster, w *pipelinetest.Worker) {
 			other := c.Start(t.Context(), build(count("state")), pipelinetest.Instance("other"))
 			c.Move("test", "in", 0, "other")

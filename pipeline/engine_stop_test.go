@@ -145,6 +145,42 @@ func TestStopReportsAFailedLastCommit(t *testing.T) {
 	})
 }
 
+// A group that has gone on to another generation by the time of the last commit is no
+// failure: another worker has the input, or will have it.
+func TestStopDuringARebalance(t *testing.T) {
+	for name, opts := range map[string][]pipelinetest.Option{
+		"exactly once":  {every(10*time.Second, 0, 0)},
+		"at least once": {every(10*time.Second, 0, 0), pipelinetest.Engine(pipeline.Require(pipeline.AtLeastOnce))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p, c := engine(1, asIs)
+				feed(c, 0, "v")
+				w := c.Start(t.Context(), p, opts...)
+				settle(time.Second)
+				var refused atomic.Bool
+				c.OnStep(func(_ context.Context, e pipelinetest.Event) error {
+					if e.Step == pipelinetest.StepOffsets && e.When == pipelinetest.Before && !refused.Swap(true) {
+						c.Rebalance("test")
+					}
+					return nil
+				})
+				if err := w.Stop(); err != nil {
+					t.Errorf("got %v", err)
+				}
+				if !refused.Load() {
+					t.Error("there was no last commit")
+				}
+				expectPosition(t, c, 0, 0)
+				if err := c.Run(t.Context(), p, opts...); err != nil {
+					t.Fatal(err)
+				}
+				expectPosition(t, c, 0, 1)
+			})
+		})
+	}
+}
+
 // A source that waits in Deliver when the pipeline stops is let go at once: the
 // record in progress is the last one, not the batch.
 func TestStopLetsGoOfASourceThatDelivers(t *testing.T) {

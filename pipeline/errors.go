@@ -49,6 +49,10 @@ var (
 	// ErrStopTimeout says that the pipeline could not stop in order in the time
 	// it was given. What was not committed is processed again at the next start.
 	ErrStopTimeout = errors.New("did not stop within the deadline")
+	// ErrRebalanced is what a sink's or a session's error wraps when positions were refused
+	// because the consumer group has gone on to another generation. Their input is
+	// processed again, by whoever has its partitions then.
+	ErrRebalanced = errors.New("the consumer group has rebalanced")
 	// ErrGuarantee says that the source and the sink together cannot promise
 	// what Require asked for.
 	ErrGuarantee = errors.New("guarantee cannot be kept")

@@ -116,6 +116,9 @@ func (c *Claim) restore(ctx context.Context, part Partition, apply func(*Raw) er
 		return apply(r)
 	}, moved)
 	if err != nil {
+		if ctx.Err() != nil { // a client may have said no more than that
+			err = context.Cause(ctx)
+		}
 		return Fatal(fmt.Errorf("state %v: %w", part, err))
 	}
 	c.w.log.Debug("state restored", "partition", part, "records", records, "took", time.Since(began))

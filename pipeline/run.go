@@ -121,7 +121,9 @@ func newRunConfig(opts []RunOption) (*runConfig, error) {
 // When ctx ends, the pipeline stops in order: records in progress are finished,
 // what is finished is committed, and Run returns nil. If that takes longer than
 // StopWithin, it returns [ErrStopTimeout], up to 4 s later if something does not heed the
-// end of its context. Otherwise it returns the error that
+// end of its context. If the last commit fails, it returns why; unless the group has
+// rebalanced meanwhile ([ErrRebalanced]), for then that input is another's to process.
+// Otherwise it returns the error that
 // stopped it, wrapped; a record's is a *[StageError].
 func Run(ctx context.Context, p *Pipeline, source Source, sink Sink, opts ...RunOption) (err error) {
 	cfg, err := newRunConfig(opts)

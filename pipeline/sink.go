@@ -65,7 +65,8 @@ const (
 	Fenced
 )
 
-// SinkError is an error of a sink's method.
+// SinkError is an error of a sink's method. That of SendOffsets wraps [ErrRebalanced] if
+// the group is in another generation than the metadata say.
 type SinkError struct {
 	// Op is what failed: send, flush, offsets, commit …
 	Op      string

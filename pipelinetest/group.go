@@ -165,9 +165,9 @@ func (g *group) check(meta pipeline.GroupMetadata) error {
 	m := g.members[meta.Member]
 	switch {
 	case m == nil:
-		return fmt.Errorf("%w: %q", errUnknownMember, meta.Member)
+		return fmt.Errorf("%w: %w: %q", pipeline.ErrRebalanced, errUnknownMember, meta.Member)
 	case meta.Generation != g.generation:
-		return fmt.Errorf("%w: %d, not %d", errIllegalGeneration, g.generation, meta.Generation)
+		return fmt.Errorf("%w: %w: %d, not %d", pipeline.ErrRebalanced, errIllegalGeneration, g.generation, meta.Generation)
 	}
 	return nil
 }

@@ -353,6 +353,12 @@ func isDefinite(err error) bool {
 	}, func(e error) bool { return errors.Is(err, e) })
 }
 
+// Rebalanced tells that the group is in another generation than the member who asks, or
+// is about to be.
+func Rebalanced(err error) bool {
+	return errors.Is(err, sarama.ErrIllegalGeneration) || errors.Is(err, sarama.ErrUnknownMemberId) || errors.Is(err, sarama.ErrRebalanceInProgress)
+}
+
 // isAuth tells that the cluster refuses the user.
 func isAuth(err error) bool { return secure.Refused(err) }
 

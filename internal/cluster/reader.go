@@ -126,7 +126,10 @@ func (r *Reader) locate(ctx context.Context) error {
 			p.addr = leader.Addr
 		}
 	}
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (p *reading) fail(err error) {

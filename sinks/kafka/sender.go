@@ -9,6 +9,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/leat-stream/leat/internal/cluster"
 	"github.com/leat-stream/leat/internal/secure"
 	"github.com/leat-stream/leat/internal/send"
 	"github.com/leat-stream/leat/pipeline"
@@ -93,6 +94,9 @@ func (s *sender) verdict(op string, err error) error {
 		}
 		se.Rejected = s.rejected
 		s.mu.Unlock()
+	}
+	if cluster.Rebalanced(err) {
+		se.Err = fmt.Errorf("%w: %w", pipeline.ErrRebalanced, se.Err)
 	}
 	switch {
 	case refusal(se.Err) != nil:

@@ -174,7 +174,11 @@ func (s *session) Group() pipeline.GroupMetadata {
 // poll.
 func (s *session) CommitOffsets(ctx context.Context, offsets []pipeline.Offset) error {
 	err := s.s.client.Commit(ctx, s.Group(), offsets)
-	if errors.Is(err, sarama.ErrRebalanceInProgress) || errors.Is(err, sarama.ErrIllegalGeneration) {
+	if cluster.Rebalanced(err) {
+		err = fmt.Errorf("%w: %w", pipeline.ErrRebalanced, err)
+		if errors.Is(err, sarama.ErrUnknownMemberId) {
+			return err
+		}
 		return pipeline.Retriable(err) // if the membership is lost, sarama ends the session
 	}
 	if cluster.IsAuth(err) {
