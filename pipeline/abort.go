@@ -53,7 +53,9 @@ func (w *Worker) failedLocked(op string, err error) {
 
 // abortLocked aborts the open transaction and has its input replayed.
 func (w *Worker) abortLocked(op string, cause error) {
-	w.log.Warn("transaction aborted, replaying its input", "op", op, "error", cause)
+	if w.stopCtx.Err() == nil { // else what follows has been said
+		w.log.Warn("transaction aborted, replaying its input", "op", op, "error", cause)
+	}
 	w.cfg.stats.aborts.Add(1)
 	if w.committing.IsZero() {
 		w.committing = time.Now()
