@@ -32,7 +32,7 @@ type Scenario struct {
 	// Flags are further ones of the workers.
 	Flags []string
 	// Inputs and Rate are what is written, and more until the scenario is played.
-	// Defaults: 60,000, and 4,000 a second.
+	// Defaults: 45,000, and 4,000 a second.
 	Inputs uint64
 	Rate   float64
 	// Generator, if not nil, changes the usual one.
@@ -52,7 +52,7 @@ type Scenario struct {
 
 const (
 	defaultWorkers = 3
-	defaultInputs  = 60_000
+	defaultInputs  = 45_000
 	defaultRate    = 4_000
 	// InputPartitions and OutputPartitions are those of the topics, unless a scenario has others.
 	InputPartitions  = 9
