@@ -176,10 +176,8 @@ func (r *Run) play(ctx context.Context, seed uint64, result *Result) (err error)
 		r.scenario.Generator(&g)
 	}
 	r.writer = &workload.Writer{Brokers: r.Cluster.Direct(), Topic: r.topics.Input, Generator: g, Rate: r.scenario.Rate}
-	for i := range r.scenario.Workers {
-		if err := r.Start(ctx, fmt.Sprint("w", i)); err != nil {
-			return err
-		}
+	if err := r.startAll(ctx); err != nil {
+		return err
 	}
 	written := make(chan error, 1)
 	writing, stop := context.WithCancel(ctx)

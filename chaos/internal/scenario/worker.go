@@ -50,14 +50,36 @@ func (r *Run) ClientID(worker string) string { return "chaos-" + worker }
 // Start starts a worker, or starts it anew, and waits until it owns partitions. flags
 // are further ones and may contradict the others.
 func (r *Run) Start(ctx context.Context, name string, flags ...string) error {
-	instance := name
-	if r.scenario.Dynamic {
-		instance = ""
-	}
-	if err := r.Launch(name, instance, flags...); err != nil {
+	if err := r.Launch(name, r.instance(name), flags...); err != nil {
 		return err
 	}
 	return r.Owning(ctx, name)
+}
+
+// startAll starts the scenario's workers, at once, and waits until each of them owns
+// partitions.
+func (r *Run) startAll(ctx context.Context) error {
+	names := make([]string, r.scenario.Workers)
+	for i := range names {
+		names[i] = fmt.Sprint("w", i)
+		if err := r.Launch(names[i], r.instance(names[i])); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := r.Owning(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// instance is the name that a worker has in its group, if it has any.
+func (r *Run) instance(worker string) string {
+	if r.scenario.Dynamic {
+		return ""
+	}
+	return worker
 }
 
 // Launch starts a worker under an instance name and does not wait.
