@@ -28,7 +28,8 @@ func (w *Worker) failedLocked(op string, err error) {
 		return
 	}
 	w.reject(err)
-	switch stopping := w.stopCtx.Err() != nil; { // if so, there will be no replay in this run
+	stopping := w.stopCtx.Err() != nil // then there will be no replay in this run
+	switch {
 	case stopping && errors.Is(err, ErrRebalanced): // nobody needs to do anything
 		w.log.Warn("stopped without the last commit, for the group has rebalanced; its input is processed again by whoever has it now", "error", err)
 	case stopping:
@@ -40,6 +41,9 @@ func (w *Worker) failedLocked(op string, err error) {
 		w.needInit = w.tx != nil
 		w.fail(fmt.Errorf("pipeline %q: %s: %w", w.p.name, op, err))
 	case v == Abortable && w.tx != nil && w.hard.Err() == nil:
+		if !stopping {
+			w.log.Warn("transaction aborted, replaying its input", "op", op, "error", err)
+		}
 		w.abortLocked(op, err)
 	default:
 		w.log.Warn("outcome unknown, starting a new session", "op", op, "error", err)
@@ -53,9 +57,6 @@ func (w *Worker) failedLocked(op string, err error) {
 
 // abortLocked aborts the open transaction and has its input replayed.
 func (w *Worker) abortLocked(op string, cause error) {
-	if w.stopCtx.Err() == nil { // else what follows has been said
-		w.log.Warn("transaction aborted, replaying its input", "op", op, "error", cause)
-	}
 	w.cfg.stats.aborts.Add(1)
 	if w.committing.IsZero() {
 		w.committing = time.Now()

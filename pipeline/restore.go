@@ -52,8 +52,8 @@ const (
 )
 
 // ErrStateBlocked says that a stage's state could not be read to its end: a transaction of
-// another producer is open in its topic and does not end.
-var ErrStateBlocked = errors.New("the state cannot be read to its end; somebody else has a transaction open in the topic, which nobody else may write to")
+// another producer is open in its topic and does not end, or its brokers do not answer.
+var ErrStateBlocked = errors.New("the state cannot be read to its end; somebody else has a transaction open in the topic, which nobody else may write to, or its brokers do not answer")
 
 // Restore is for the Assigned hook of a stage made by [ApplyState]: it reads what the
 // partition's stage has committed to its topic, whichever worker it was, and calls apply
@@ -98,7 +98,7 @@ func (c *Claim) restore(ctx context.Context, part Partition, apply func(*Raw) er
 	defer failure.Stop()
 	warning := time.AfterFunc(restoreWarning, func() {
 		if r := c.restoring.Load(); r != nil {
-			c.w.log.Warn("reading state stands still, somebody has a transaction open there", "partition", part, "offset", r.Next, "end", r.End)
+			c.w.log.Warn("reading state stands still, somebody has a transaction open there, or its brokers do not answer", "partition", part, "offset", r.Next, "end", r.End)
 		}
 	})
 	defer warning.Stop()

@@ -256,6 +256,7 @@ func (w *Worker) End() {
 	defer w.mu.Unlock()
 	w.commitLocked() // dead letters of tables may be left
 	if w.inTxn && !w.over {
+		w.log.Debug("transaction aborted at the end of the session, it holds no input")
 		w.abortLocked("end of session", errors.New("the transaction holds no input"))
 	}
 	w.tellLocked()

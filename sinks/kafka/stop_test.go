@@ -26,7 +26,7 @@ func TestStopInAnotherGeneration(t *testing.T) {
 			r := launch(t, copying("copy"), cfg)
 			c.Await("the input", func() bool { return stats.Snapshot().Records == 100 })
 			refused := c.fake.Fake().Fault(kfake.Fault{
-				Keys: []kmsg.Key{kmsg.OffsetCommit, kmsg.TxnOffsetCommit}, Group: "g", Err: kerr.IllegalGeneration,
+				Keys: []kmsg.Key{kmsg.OffsetCommit, kmsg.TxnOffsetCommit}, Group: "g", Err: kerr.IllegalGeneration, Count: -1,
 			})
 			r.stop()
 			if refused.Hits() == 0 {

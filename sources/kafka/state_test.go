@@ -3,14 +3,18 @@ package kafkasource_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/leat-stream/leat/embedded"
+	"github.com/leat-stream/leat/internal/checktest"
 	"github.com/leat-stream/leat/pipeline"
 	kafkasource "github.com/leat-stream/leat/sources/kafka"
 )
@@ -52,10 +56,59 @@ func TestAStateIsReadOverErrorsThatPass(t *testing.T) {
 	}
 }
 
+// onWarning tells of each warning.
+type onWarning struct {
+	slog.Handler
+	tell func()
+}
+
+func (h onWarning) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level == slog.LevelWarn {
+		h.tell()
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// The same in the midst of it, once the reader has lost its patience, which takes 30 s. It
+// goes on where it was.
+func TestAStateIsReadOn(t *testing.T) {
+	t.Parallel()
+	w, c := cluster(t)
+	large := make([]byte, 900<<10) // so that one fetch does not bring all, compressed or not
+	_, _ = rand.NewChaCha8([32]byte{}).Read(large)
+	const keys = "abc"
+	for i := range len(keys) {
+		w.Produce(checktest.To(1, &kgo.Record{Topic: "table", Key: []byte(keys[i : i+1]), Value: large}))
+	}
+	fails := kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Topic: "table", Count: -1}
+	var faults *kfake.FaultHandle
+	tries := 0
+	src := kafkasource.New(kafkasource.Config{Brokers: c.Brokers(), Logger: slog.New(onWarning{silent.Handler(), func() {
+		tries++
+		faults.Remove()
+	}})})
+	_, err := src.Open(t.Context(), pipeline.Spec{Pipeline: "p", Inputs: []string{"in"}})
+	noError(t, err, "open")
+	defer func() { noError(t, src.Close(), "close") }()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	var got string
+	noError(t, src.ReadState(ctx, pipeline.Partition{Topic: "table", Partition: 1}, func(r *pipeline.Raw) error {
+		if got == "" {
+			faults = c.Fake().Fault(fails)
+		}
+		got += string(r.Key)
+		return nil
+	}, func(int64, int64) {}), "read the state")
+	if got != keys || tries != 1 {
+		t.Errorf("read %q, with %d warnings", got, tries)
+	}
+}
+
 func TestAStateIsNotReadForEver(t *testing.T) {
 	t.Parallel()
 	full, enough := errors.New("full"), errors.New("enough")
-	refused := kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.NotLeaderForPartition, Topic: "table"}
+	refused := kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.NotLeaderForPartition, Topic: "table", Count: -1}
 	tests := map[string]struct {
 		act  func(c *embedded.Cluster, stop context.CancelCauseFunc)
 		take func(*pipeline.Raw) error
